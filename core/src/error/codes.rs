@@ -1,0 +1,397 @@
+//! The list of all codes. A code, once released, is never renamed or reused.
+//!
+//! Codes of things that refuse or fail are in lower snake case; codes of things that are only
+//! reported (events, diagnostics, findings) are in capitals.
+
+use std::fmt;
+
+/// The part of the library that a code belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Class {
+    /// Who may use the gateway.
+    Access,
+    /// Reading and checking configuration files.
+    Config,
+    /// The gateway program: listening, proxying, its own routes.
+    Gateway,
+    /// Bugs and misuse of the interface.
+    Internal,
+    /// Secret references and their providers.
+    Secret,
+}
+
+impl Class {
+    /// The stable text of the class, the same in every language.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Access => "access",
+            Self::Config => "config",
+            Self::Gateway => "gateway",
+            Self::Internal => "internal",
+            Self::Secret => "secret",
+        }
+    }
+}
+
+/// What a code says about: a failure, or something that is only reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// Something was refused or failed.
+    Failure,
+    /// Something is worth knowing: an event, a diagnostic or a finding.
+    Report,
+}
+
+/// One row of the list of codes.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct CodeInfo {
+    /// The code itself.
+    pub code: Code,
+    /// Its stable text.
+    pub text: &'static str,
+    /// The part of the library it belongs to.
+    pub class: Class,
+    /// Failure or report.
+    pub kind: Kind,
+    /// What it means, in one sentence.
+    pub meaning: &'static str,
+    /// What to do about it.
+    pub remedy: &'static str,
+}
+
+macro_rules! codes {
+    ($( $class:ident $kind:ident { $( $variant:ident $text:literal $meaning:literal $remedy:literal; )* } )*) => {
+        /// A stable machine code. [`Code::as_str`] is its text in every language.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Code {
+            $($(
+                #[doc = $meaning]
+                $variant,
+            )*)*
+        }
+
+        impl Code {
+            /// Every code, in the order of the list.
+            pub const ALL: &'static [CodeInfo] = &[
+                $($(
+                    CodeInfo {
+                        code: Code::$variant,
+                        text: $text,
+                        class: Class::$class,
+                        kind: Kind::$kind,
+                        meaning: $meaning,
+                        remedy: $remedy,
+                    },
+                )*)*
+            ];
+
+            /// The stable text of the code.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $($( Self::$variant => $text, )*)*
+                }
+            }
+
+            /// The row of the list that describes the code.
+            pub fn info(self) -> &'static CodeInfo {
+                match self {
+                    $($( Self::$variant => const {
+                        &CodeInfo {
+                            code: Code::$variant,
+                            text: $text,
+                            class: Class::$class,
+                            kind: Kind::$kind,
+                            meaning: $meaning,
+                            remedy: $remedy,
+                        }
+                    }, )*)*
+                }
+            }
+        }
+    };
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+codes! {
+    Config Failure {
+        ConfigNotFound "config_not_found"
+            "A configuration file that was named explicitly does not exist."
+            "Correct the path, or remove the option or OPENCLAW_CONFIG_PATH to use the default place.";
+        ConfigReadFailed "config_read_failed"
+            "A configuration file exists but cannot be read."
+            "Check owner and permissions of the file.";
+        ConfigTooLarge "config_too_large"
+            "A configuration file, one of its strings or the whole tree is larger than the limit."
+            "Split the file or remove what does not belong into a configuration.";
+        ConfigTooDeep "config_too_deep"
+            "Values are nested deeper than 128 levels."
+            "Flatten the structure; nothing in the format needs this depth.";
+        ConfigParseError "config_parse_error"
+            "The text is not valid JSON5."
+            "Fix the text at the shown line and column.";
+        ConfigRootNotObject "config_root_not_object"
+            "The top level of the file is not an object."
+            "Put the settings inside one pair of braces.";
+        ConfigNumberNotFinite "config_number_not_finite"
+            "A number is NaN, infinite or too large."
+            "Write a finite number.";
+        ConfigForbiddenKey "config_forbidden_key"
+            "A key has a name that JavaScript programs treat specially (`__proto__` and the like)."
+            "Rename the key.";
+        ConfigIncludeInvalid "config_include_invalid"
+            "An `$include` has the wrong shape."
+            "Use a path or a list of paths; with sibling keys the included value must be an object.";
+        ConfigIncludeNotFound "config_include_not_found"
+            "An included file does not exist."
+            "Correct the path; it is relative to the file that contains the directive.";
+        ConfigIncludeOutsideRoot "config_include_outside_root"
+            "An included file lies outside the folder of the main configuration file."
+            "Move the file inside, or name its folder in OPENCLAW_INCLUDE_ROOTS.";
+        ConfigIncludeCircular "config_include_circular"
+            "A file includes itself, directly or through others."
+            "Break the cycle.";
+        ConfigIncludeTooDeep "config_include_too_deep"
+            "More than ten files are nested below the main file."
+            "Include the deeper files from a higher level.";
+        ConfigIncludeUnsafeFile "config_include_unsafe_file"
+            "An included file is not a regular file, is too large, or another user may write to it."
+            "Use a regular file of at most 2 MiB that only its owner can write.";
+        ConfigIncludeLimit "config_include_limit"
+            "More than 256 files were included."
+            "Merge some of the files.";
+        ConfigEnvVarMissing "config_env_var_missing"
+            "A `${NAME}` in a setting names a variable that is missing or empty."
+            "Set the variable, or write `$${NAME}` for the literal text.";
+        ConfigUnknownKey "config_unknown_key"
+            "A key is not known in a section that is checked strictly."
+            "Correct the spelling or remove the key.";
+        ConfigInvalidValue "config_invalid_value"
+            "A value has the wrong type, is out of bounds or does not match its pattern."
+            "Correct the value as the message says.";
+        ConfigRedactedValue "config_redacted_value"
+            "The text `__OPENCLAW_REDACTED__` stands where a secret belongs."
+            "Put the reference or the secret back; the text is only a stand-in in printed copies.";
+        GatewayAuthModeAmbiguous "gateway_auth_mode_ambiguous"
+            "Token and password are both configured and `gateway.auth.mode` does not choose."
+            "Set gateway.auth.mode to \"token\" or \"password\".";
+    }
+    Config Report {
+        ConfigDuplicateKey "CONFIG_DUPLICATE_KEY"
+            "A key occurs twice in one object; the last one counts."
+            "Remove one of them.";
+        ConfigEnvRefMalformed "CONFIG_ENV_REF_MALFORMED"
+            "A text looks like a variable reference but is not one, and stays as it is."
+            "Use `${NAME}` with capital letters, digits and underscores; defaults are not supported.";
+        ConfigMisplacedKey "CONFIG_MISPLACED_KEY"
+            "A key stands where nothing reads it."
+            "Move it to the shown place.";
+        ConfigFilePermissions "CONFIG_FILE_PERMISSIONS"
+            "A file that holds a secret can be read by other users."
+            "Run chmod 600 on the file.";
+        ConfigLegacyLocation "CONFIG_LEGACY_LOCATION"
+            "The configuration was found in a folder of an older release."
+            "Move it to the .openclaw folder.";
+        ConfigHomeFallback "CONFIG_HOME_FALLBACK"
+            "No home directory could be determined; the working directory is used."
+            "Set HOME or OPENCLAW_HOME.";
+        ConfigNotPortable "CONFIG_NOT_PORTABLE"
+            "A setting that only this library understands stands in openclaw.json."
+            "Move it to openclaw-auth.json5 when OpenClaw must read the same file.";
+        DotenvReadFailed "DOTENV_READ_FAILED"
+            "A .env file exists but cannot be read."
+            "Check owner and permissions of the file.";
+        DotenvKeySkipped "DOTENV_KEY_SKIPPED"
+            "A line of a .env file or an entry of the env block has an unusable name."
+            "Use letters, digits and underscores; do not start with a digit.";
+        DotenvValueTruncatedAtHash "DOTENV_VALUE_TRUNCATED_AT_HASH"
+            "An unquoted value was cut at a `#`."
+            "Put the value in quotes if the `#` belongs to it.";
+        EnvKeyBlocked "ENV_KEY_BLOCKED"
+            "A variable that could change how programs run is not taken from this place."
+            "Set it in the environment of the process if it is really wanted.";
+    }
+    Secret Failure {
+        SecretUnresolved "secret_unresolved"
+            "At least one required secret could not be resolved; `details.failures` lists each one."
+            "Fix every listed failure; nothing was changed.";
+        SecretRefInvalid "secret_ref_invalid"
+            "A secret reference has the wrong shape."
+            "Write {source, provider, id} as the reason says.";
+        SecretRefNotFound "secret_ref_not_found"
+            "The provider has no value for this reference."
+            "Set the variable, or correct the id.";
+        SecretRefPolicyDenied "secret_ref_policy_denied"
+            "The provider is not allowed to hand out this name."
+            "Add the name to the provider's allowlist.";
+        SecretRefProviderError "secret_ref_provider_error"
+            "The exec provider reported an error for this id."
+            "Look into the backend; `details.providerCode` gives the kind.";
+        SecretRefRedactedValue "secret_ref_redacted_value"
+            "The value is a redaction placeholder, not a credential."
+            "Put the real secret where the reference points.";
+        SecretRefValueType "secret_ref_value_type"
+            "The value is not a non-empty string."
+            "Store the secret as a string; quote numbers in the secrets file.";
+        SecretRefUnsupportedSurface "secret_ref_unsupported_surface"
+            "This setting does not accept a secret reference."
+            "Use a plain string; it may be \"${NAME}\".";
+        SecretRefOauthPolicy "secret_ref_oauth_policy"
+            "OAuth credentials change while the program runs and cannot be references."
+            "Log in again so that the tokens are stored, or change the profile's mode.";
+        SecretProviderNotConfigured "secret_provider_not_configured"
+            "The reference names a provider that is not declared."
+            "Declare it in secrets.providers.";
+        SecretProviderSourceMismatch "secret_provider_source_mismatch"
+            "The provider is declared with another source."
+            "Make the source of the reference and of the provider agree.";
+        SecretProviderUnsupportedSource "secret_provider_unsupported_source"
+            "The source is known elsewhere but not supported here."
+            "Use a file provider.";
+        SecretProviderInvalid "secret_provider_invalid"
+            "The provider's own settings are invalid."
+            "Fix the settings named in the details.";
+        SecretProviderPathInsecure "secret_provider_path_insecure"
+            "The provider's file or command fails the path policy."
+            "Do what the hint says; allowInsecurePath switches the check off.";
+        SecretProviderUnreadable "secret_provider_unreadable"
+            "The provider's file or command cannot be opened."
+            "Check that it exists and may be read.";
+        SecretProviderTooLarge "secret_provider_too_large"
+            "The secrets file is larger than maxBytes."
+            "Raise maxBytes or split the file.";
+        SecretProviderParse "secret_provider_parse"
+            "The secrets file is not a JSON object in UTF-8."
+            "Fix the file at the shown place.";
+        SecretProviderSpawnFailed "secret_provider_spawn_failed"
+            "The provider's command could not be started."
+            "Check the command and its interpreter.";
+        SecretProviderTimeout "secret_provider_timeout"
+            "The provider did not finish in time."
+            "Raise timeoutMs or check the backend.";
+        SecretProviderNoOutput "secret_provider_no_output"
+            "The exec provider was silent for too long."
+            "Raise noOutputTimeoutMs or check the backend.";
+        SecretProviderOutputLimit "secret_provider_output_limit"
+            "The exec provider printed more than maxOutputBytes."
+            "Raise maxOutputBytes or make the command print only the secret.";
+        SecretProviderExit "secret_provider_exit"
+            "The exec provider ended with a non-zero exit code."
+            "Follow the hint, or run the command by hand.";
+        SecretProviderSignal "secret_provider_signal"
+            "The exec provider was killed by a signal."
+            "Look for the reason in the system log.";
+        SecretProviderResponse "secret_provider_response"
+            "The exec provider's answer cannot be used."
+            "Answer with protocol version 1, or set jsonOnly: false for plain text.";
+        SecretProviderLimit "secret_provider_limit"
+            "More is asked of a provider than the limits allow."
+            "Raise the limits in secrets.resolution, or use fewer references.";
+        SecretsActivationDeadline "secrets_activation_deadline"
+            "The deadline of the whole activation passed before this provider finished."
+            "Raise the deadline or speed up the provider.";
+        SecretsActivationCancelled "secrets_activation_cancelled"
+            "The activation was cancelled."
+            "Nothing; the previous secrets stay in use.";
+        SecretInactive "secret_inactive"
+            "The setting is not active, so its secret was not resolved."
+            "Activate the feature, or do not read the secret.";
+        SecretPathUnknown "secret_path_unknown"
+            "There is no secret at this configuration path."
+            "Check the path against the configuration.";
+        SecretRefNotInSnapshot "secret_ref_not_in_snapshot"
+            "The reference was not part of the last activation."
+            "Use the reference in the configuration and reload.";
+        SecretUseTypedRead "secret_use_typed_read"
+            "The path is a secret surface and cannot be read as a plain setting."
+            "Read it with `secret(path)`.";
+    }
+    Secret Report {
+        SecretsActivated "SECRETS_ACTIVATED"
+            "The first snapshot is in place."
+            "Nothing.";
+        SecretsReloaded "SECRETS_RELOADED"
+            "A new snapshot is in place."
+            "Nothing.";
+        SecretsReloaderDegraded "SECRETS_RELOADER_DEGRADED"
+            "A reload failed; the last good snapshot stays in use."
+            "Fix the listed failures and reload.";
+        SecretsReloaderRecovered "SECRETS_RELOADER_RECOVERED"
+            "A reload succeeded after failed ones; secrets are current again."
+            "Nothing.";
+        SecretsRefIgnoredInactiveSurface "SECRETS_REF_IGNORED_INACTIVE_SURFACE"
+            "A reference stands on a setting that is not active; it was not resolved."
+            "Nothing, or remove the reference.";
+        SecretsRefOverridesPlaintext "SECRETS_REF_OVERRIDES_PLAINTEXT"
+            "A reference and a plain value stand side by side; the reference counts."
+            "Remove the plain value.";
+        SecretsGatewayAuthSurface "SECRETS_GATEWAY_AUTH_SURFACE"
+            "Tells whether a reference on a gateway credential is active, and why."
+            "Nothing.";
+        SecretsRefShapeSuspect "SECRETS_REF_SHAPE_SUSPECT"
+            "An object looks almost like a secret reference and is left alone."
+            "Use exactly {source, provider, id} if a reference is meant.";
+        SecretsLegacyRefForm "SECRETS_LEGACY_REF_FORM"
+            "A reference has no provider; the default one is used."
+            "Add the provider so that OpenClaw accepts the file too.";
+        SecretsExecPlaintextAssumed "SECRETS_EXEC_PLAINTEXT_ASSUMED"
+            "The exec provider printed plain text, which was taken as the secret."
+            "Write jsonOnly: false to say so.";
+        SecretsPassenvMissing "SECRETS_PASSENV_MISSING"
+            "A name in passEnv is not set."
+            "Set the variable or remove the name.";
+        SecretsPathCheckBypassed "SECRETS_PATH_CHECK_BYPASSED"
+            "allowInsecurePath switched owner and permission checks off for this provider."
+            "Fix the permissions and remove the switch.";
+        SecretsSecretInArgs "SECRETS_SECRET_IN_ARGS"
+            "A variable that looks like a secret is put into a command line, which other users can see."
+            "Pass it with passEnv instead.";
+        SecretsValueWhitespace "SECRETS_VALUE_WHITESPACE"
+            "A secret has leading or trailing white space or a line break."
+            "Remove it if it is not meant.";
+        SecretsValueControlChars "SECRETS_VALUE_CONTROL_CHARS"
+            "A secret contains control characters."
+            "Check how the secret was stored.";
+    }
+    Internal Failure {
+        InvalidArgument "invalid_argument"
+            "An argument of a call is invalid."
+            "Correct the call; this is a mistake in the calling program.";
+        InternalError "internal_error"
+            "Something that cannot happen happened."
+            "Report it with the message.";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_spelled_by_kind() {
+        let mut seen = HashSet::new();
+        for info in Code::ALL {
+            assert!(seen.insert(info.text), "{} occurs twice", info.text);
+            assert_eq!(info.code.as_str(), info.text);
+            assert_eq!(info.code.info().text, info.text);
+            let lower = info.text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+            let upper = info.text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+            assert!(
+                if info.kind == Kind::Failure { lower } else { upper },
+                "{} has the wrong spelling",
+                info.text
+            );
+            assert!(info.meaning.ends_with('.') && info.remedy.ends_with('.'), "{}", info.text);
+        }
+    }
+}
