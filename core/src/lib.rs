@@ -2,8 +2,10 @@
 //! snapshot of resolved secrets and access rules comes out.
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod error;
 pub mod host;
+pub mod json;
 pub mod text;
 
 pub use error::{Class, Code, Error, Result};
