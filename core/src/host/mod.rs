@@ -269,3 +269,6 @@ pub enum RunError {
 pub fn random(buffer: &mut [u8]) -> io::Result<()> {
     getrandom::fill(buffer).map_err(|error| io::Error::other(error.to_string()))
 }
+
+#[cfg(all(test, unix))]
+mod tests;
