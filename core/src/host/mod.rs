@@ -270,5 +270,5 @@ pub fn random(buffer: &mut [u8]) -> io::Result<()> {
     getrandom::fill(buffer).map_err(|error| io::Error::other(error.to_string()))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests;

@@ -1,4 +1,5 @@
 //! One list of what callers rely on, held against the machine and the simulation.
+#![cfg(unix)]
 #![expect(
     clippy::disallowed_methods,
     reason = "the machine is prepared behind the traits"

@@ -45,7 +45,7 @@ impl Files for RealFiles {
 
 /// Refuses every run.
 #[derive(Default)]
-pub(super) struct RealProcesses;
+pub(super) struct RealProcesses {}
 
 impl Processes for RealProcesses {
     fn run(&self, _request: &RunRequest) -> Result<RunOutput, RunError> {

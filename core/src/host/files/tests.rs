@@ -1,8 +1,8 @@
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{CWD, FileType};
 use tempfile::TempDir;
 
 use super::*;
@@ -18,7 +18,8 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 fn fifo(path: &Path) {
-    rustix::fs::mknodat(CWD, path, FileType::Fifo, Mode::from(0o600), 0).unwrap();
+    let made = Command::new("mkfifo").arg(path).status().unwrap();
+    assert!(made.success());
 }
 
 fn read(path: &Path, limit: u64) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
