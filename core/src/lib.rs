@@ -8,5 +8,7 @@ pub mod host;
 pub mod json;
 pub mod text;
 
+pub mod secrets;
+
 pub use error::{Class, Code, Error, Result};
 pub use text::SecretText;
