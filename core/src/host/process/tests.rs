@@ -238,6 +238,27 @@ fn what_stays_in_the_background_is_neither_awaited_nor_killed() {
     assert_dead(folder.path());
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn waiting_costs_next_to_no_processor_time() {
+    let ticks_used = || {
+        let stat = fs::read_to_string("/proc/thread-self/stat").unwrap();
+        let fields: Vec<&str> = stat
+            .rsplit_once(')')
+            .unwrap()
+            .1
+            .split_whitespace()
+            .collect();
+        // User and system time, in hundredths of a second; busy waiting would use 25 or more.
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    for script in ["sleep 0.4 &", "sleep 0.4", "exec >&- 2>&-; sleep 0.4"] {
+        let before = ticks_used();
+        run(&shell(script)).unwrap();
+        assert!(ticks_used() - before < 8, "{script}");
+    }
+}
+
 #[test]
 fn late_output_of_descendants_still_counts() {
     let output = run(&shell("(sleep 0.1; printf late) & printf early-")).unwrap();
