@@ -31,7 +31,12 @@ pub(super) fn parse(text: &str) -> Vec<Entry> {
             None => rest.split_once('\n').map_or("", |(_, after)| after),
         };
         let used = start.len() - rest.len();
-        line += start.as_bytes().iter().take(used).filter(|byte| **byte == b'\n').count();
+        line += start
+            .as_bytes()
+            .iter()
+            .take(used)
+            .filter(|byte| **byte == b'\n')
+            .count();
     }
     entries
 }
@@ -50,14 +55,22 @@ fn assignment(text: &str) -> Option<(Entry, &str)> {
     }
     let rest = match rest.trim_start_matches(is_blank).strip_prefix('=') {
         Some(rest) => rest.trim_start_matches(is_blank),
-        None => rest.strip_prefix(':').filter(|rest| rest.starts_with(is_blank))?,
+        None => rest
+            .strip_prefix(':')
+            .filter(|rest| rest.starts_with(is_blank))?,
     };
     let rest = rest.trim_start_matches(is_blank);
-    let (value, cut_at_hash, after) = quoted(rest).map_or_else(
-        || plain(rest),
-        |(value, after)| (value, false, after),
-    );
-    Some((Entry { name: name.to_owned(), value: Zeroizing::new(value), line: 0, cut_at_hash }, after))
+    let (value, cut_at_hash, after) =
+        quoted(rest).map_or_else(|| plain(rest), |(value, after)| (value, false, after));
+    Some((
+        Entry {
+            name: name.to_owned(),
+            value: Zeroizing::new(value),
+            line: 0,
+            cut_at_hash,
+        },
+        after,
+    ))
 }
 
 /// A value in quotes that enclose it wholly: only blanks and a comment follow on its line.

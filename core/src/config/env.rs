@@ -54,12 +54,18 @@ const MAX_DOTENV: u64 = 1 << 20;
 impl EnvView {
     /// The process environment alone.
     pub(crate) fn new(process: BTreeMap<String, Zeroizing<String>>) -> Self {
-        Self { process: Arc::new(process), added: BTreeMap::new() }
+        Self {
+            process: Arc::new(process),
+            added: BTreeMap::new(),
+        }
     }
 
     /// The value of a variable, from whichever source defines it. May be empty.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.added.get(name).map(|(value, _)| value.as_str()).or_else(|| self.process(name))
+        self.added
+            .get(name)
+            .map(|(value, _)| value.as_str())
+            .or_else(|| self.process(name))
     }
 
     /// The value when it has more than white space.
@@ -82,15 +88,24 @@ impl EnvView {
 
     /// The names that are not from the process environment, with their origin.
     pub fn overlay(&self) -> impl Iterator<Item = (&str, EnvOrigin)> {
-        self.added.iter().map(|(name, (_, origin))| (name.as_str(), *origin))
+        self.added
+            .iter()
+            .map(|(name, (_, origin))| (name.as_str(), *origin))
     }
 
     /// All names and values of the effective environment, in order of the names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        let process = self.process.iter().filter(|(name, _)| !self.added.contains_key(*name));
+        let process = self
+            .process
+            .iter()
+            .filter(|(name, _)| !self.added.contains_key(*name));
         let mut all: Vec<(&str, &str)> = process
             .map(|(name, value)| (name.as_str(), value.as_str()))
-            .chain(self.added.iter().map(|(name, (value, _))| (name.as_str(), value.as_str())))
+            .chain(
+                self.added
+                    .iter()
+                    .map(|(name, (value, _))| (name.as_str(), value.as_str())),
+            )
             .collect();
         all.sort_unstable_by_key(|(name, _)| *name);
         all.into_iter()
@@ -133,7 +148,9 @@ impl EnvView {
             }
             Err(error) => {
                 let message = format!("cannot read {}: {}", file.display(), error.kind());
-                issues.push(Issue::warning(Code::DotenvReadFailed, &root, message).in_file(file, None));
+                issues.push(
+                    Issue::warning(Code::DotenvReadFailed, &root, message).in_file(file, None),
+                );
                 return None;
             }
         };
@@ -143,7 +160,11 @@ impl EnvView {
             return Some(meta);
         };
         if meta.mode & 0o077 != 0 {
-            let message = format!("{} can be read by other users (mode {:04o})", file.display(), meta.mode);
+            let message = format!(
+                "{} can be read by other users (mode {:04o})",
+                file.display(),
+                meta.mode
+            );
             issues.push(
                 Issue::warning(Code::ConfigFilePermissions, &root, message)
                     .in_file(file, None)
@@ -157,11 +178,15 @@ impl EnvView {
     /// Adds the assignments of a `.env` text.
     pub(crate) fn add_dotenv(&mut self, text: &str, file: &FilePath, issues: &mut Issues) {
         for entry in dotenv::parse(text) {
-            let place = Some(Place { line: entry.line, column: 1 });
+            let place = Some(Place {
+                line: entry.line,
+                column: 1,
+            });
             if !is_name(&entry.name) {
                 let message = format!("line {} has an unusable name", entry.line);
                 issues.push(
-                    Issue::warning(Code::DotenvKeySkipped, &Path::root(), message).in_file(file, place),
+                    Issue::warning(Code::DotenvKeySkipped, &Path::root(), message)
+                        .in_file(file, place),
                 );
                 continue;
             }
@@ -179,7 +204,11 @@ impl EnvView {
 
     /// Checks the `env` block and adds its entries that need no substitution; entries with
     /// `${VAR}` are returned for [`EnvView::add_substituted`].
-    pub(super) fn add_config_block(&mut self, tree: &Value, issues: &mut Issues) -> Vec<PendingEnv> {
+    pub(super) fn add_config_block(
+        &mut self,
+        tree: &Value,
+        issues: &mut Issues,
+    ) -> Vec<PendingEnv> {
         let mut pending: Vec<PendingEnv> = Vec::new();
         let root = Path::new(["env"]);
         let block = match tree.get("env") {
@@ -191,12 +220,18 @@ impl EnvView {
                 return pending;
             }
         };
-        let direct = block.iter().filter(|(name, _)| *name != "vars" && *name != "shellEnv");
+        let direct = block
+            .iter()
+            .filter(|(name, _)| *name != "vars" && *name != "shellEnv");
         let vars = match block.get("vars") {
             Some(Value::Object(vars)) => Some(vars),
             Some(other) => {
                 let message = format!("must be an object, not {}", type_name(other));
-                issues.push(Issue::error(Code::ConfigInvalidValue, &root.child("vars"), message));
+                issues.push(Issue::error(
+                    Code::ConfigInvalidValue,
+                    &root.child("vars"),
+                    message,
+                ));
                 None
             }
             None => None,
@@ -204,9 +239,11 @@ impl EnvView {
         // A direct entry wins over the same name in `vars`, so it comes first.
         let all = direct
             .map(|(name, value)| (root.child(name.as_str()), name, value))
-            .chain(vars.into_iter().flatten().map(|(name, value)| {
-                (root.child("vars").child(name.as_str()), name, value)
-            }));
+            .chain(
+                vars.into_iter()
+                    .flatten()
+                    .map(|(name, value)| (root.child("vars").child(name.as_str()), name, value)),
+            );
         let mut seen: Vec<&str> = Vec::new();
         for (path, name, value) in all {
             let Value::String(text) = value else {
@@ -224,14 +261,22 @@ impl EnvView {
                 continue;
             };
             if !is_name(name) {
-                issues.push(Issue::warning(Code::DotenvKeySkipped, &path, "unusable variable name"));
+                issues.push(Issue::warning(
+                    Code::DotenvKeySkipped,
+                    &path,
+                    "unusable variable name",
+                ));
             } else if blocklist::is_blocked(name) {
                 let message = format!("{name} cannot be set from a configuration file");
                 issues.push(Issue::warning(Code::EnvKeyBlocked, &path, message));
             } else if !text.trim().is_empty() && !seen.contains(&name.as_str()) {
                 seen.push(name);
                 if has_reference(text) {
-                    pending.push(PendingEnv { path, name: name.clone(), text: Zeroizing::new(text.clone()) });
+                    pending.push(PendingEnv {
+                        path,
+                        name: name.clone(),
+                        text: Zeroizing::new(text.clone()),
+                    });
                 } else {
                     self.add(name, Zeroizing::new(text.clone()), EnvOrigin::ConfigEnv);
                 }
@@ -241,7 +286,12 @@ impl EnvView {
     }
 
     /// Adds the entries of the `env` block that contain `${VAR}`, substituted.
-    pub(super) fn add_substituted(&mut self, pending: &[PendingEnv], strict: bool, issues: &mut Issues) {
+    pub(super) fn add_substituted(
+        &mut self,
+        pending: &[PendingEnv],
+        strict: bool,
+        issues: &mut Issues,
+    ) {
         for entry in pending {
             let value = substitute_text(&entry.text, self, &entry.path, strict, issues);
             let value = value.map_or_else(|| entry.text.clone(), Zeroizing::new);
@@ -261,7 +311,11 @@ pub(crate) struct PendingEnv {
 
 impl fmt::Debug for EnvView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EnvView({} names)", self.process.len() + self.added.len())
+        write!(
+            f,
+            "EnvView({} names)",
+            self.process.len() + self.added.len()
+        )
     }
 }
 

@@ -19,17 +19,44 @@ const ROWS: &[(&str, &str)] = &[
     ("access.allowedHosts", "gateway.allowedHosts"),
     ("access.clientIpHeader", "gateway.clientIpHeader"),
     ("access.rateLimit.enabled", "gateway.auth.rateLimit.enabled"),
-    ("access.rateLimit.globalMaxAttempts", "gateway.auth.rateLimit.globalMaxAttempts"),
-    ("access.rateLimit.maxEntries", "gateway.auth.rateLimit.maxEntries"),
-    ("access.trustedProxy.allowLoopback", "gateway.auth.trustedProxy.allowLoopback"),
-    ("access.trustedProxy.allowUsersMatch", "gateway.auth.trustedProxy.allowUsersMatch"),
-    ("access.trustedProxy.localPasswordFallback", "gateway.auth.trustedProxy.localPasswordFallback"),
-    ("access.trustedProxy.proxySecret", "gateway.auth.trustedProxy.proxySecret"),
-    ("access.trustedProxy.requireClientIp", "gateway.auth.trustedProxy.requireClientIp"),
-    ("gateway.http.hideAuthReasons", "gateway.http.hideAuthReasons"),
+    (
+        "access.rateLimit.globalMaxAttempts",
+        "gateway.auth.rateLimit.globalMaxAttempts",
+    ),
+    (
+        "access.rateLimit.maxEntries",
+        "gateway.auth.rateLimit.maxEntries",
+    ),
+    (
+        "access.trustedProxy.allowLoopback",
+        "gateway.auth.trustedProxy.allowLoopback",
+    ),
+    (
+        "access.trustedProxy.allowUsersMatch",
+        "gateway.auth.trustedProxy.allowUsersMatch",
+    ),
+    (
+        "access.trustedProxy.localPasswordFallback",
+        "gateway.auth.trustedProxy.localPasswordFallback",
+    ),
+    (
+        "access.trustedProxy.proxySecret",
+        "gateway.auth.trustedProxy.proxySecret",
+    ),
+    (
+        "access.trustedProxy.requireClientIp",
+        "gateway.auth.trustedProxy.requireClientIp",
+    ),
+    (
+        "gateway.http.hideAuthReasons",
+        "gateway.http.hideAuthReasons",
+    ),
     ("gateway.http.maxBodyBytes", "gateway.http.maxBodyBytes"),
     ("gateway.http.maxReplayBytes", "gateway.http.maxReplayBytes"),
-    ("gateway.http.proxy.allowRequestHeaders", "gateway.http.proxy.allowRequestHeaders"),
+    (
+        "gateway.http.proxy.allowRequestHeaders",
+        "gateway.http.proxy.allowRequestHeaders",
+    ),
     ("gateway.metrics.bind", "gateway.metrics.bind"),
     ("gateway.shutdownGraceMs", "gateway.shutdownGraceMs"),
     ("gateway.tls.clientAuth", "gateway.tls.clientAuth"),
@@ -38,7 +65,9 @@ const ROWS: &[(&str, &str)] = &[
 
 /// Moves the settings of the file into the tree, over what is there.
 pub(super) fn apply(tree: &mut Value, extension: Value, issues: &mut Issues) {
-    let Value::Object(sections) = extension else { return };
+    let Value::Object(sections) = extension else {
+        return;
+    };
     for (name, section) in sections {
         let path = Path::new([name.as_str()]);
         if SECTIONS.contains(&name.as_str()) {
@@ -68,7 +97,10 @@ fn walk(tree: &mut Value, value: Value, path: &Path, issues: &mut Issues) {
             .iter()
             .filter_map(|(from, _)| from.strip_prefix(&prefix)?.split('.').next())
             .collect();
-        issues.push(Issue::mismatch(Severity::Error, unknown_key(&parent, key, &known)));
+        issues.push(Issue::mismatch(
+            Severity::Error,
+            unknown_key(&parent, key, &known),
+        ));
         return;
     }
     match value {
@@ -114,8 +146,9 @@ pub(super) fn report_unportable(tree: &Value, issues: &mut Issues) {
     if let Some(first) = found.first() {
         let path = Path::new(first.split('.'));
         let message = format!("only this library understands {}", found.join(", "));
-        let mut issue = Issue::warning(Code::ConfigNotPortable, &path, message)
-            .hint(format!("move it to {FILE_NAME} if OpenClaw must read the same file"));
+        let mut issue = Issue::warning(Code::ConfigNotPortable, &path, message).hint(format!(
+            "move it to {FILE_NAME} if OpenClaw must read the same file"
+        ));
         issue.severity = Severity::Info;
         issues.push(issue);
     }

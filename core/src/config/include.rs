@@ -85,12 +85,17 @@ impl Includes<'_> {
                         continue;
                     };
                     let loaded = self.load(text, file);
-                    merged = merged.zip(loaded).map(|(base, over)| deep_merge(base, over));
+                    merged = merged
+                        .zip(loaded)
+                        .map(|(base, over)| deep_merge(base, over));
                 }
                 merged
             }
             other => {
-                let message = format!("must be a path or a list of paths, not {}", type_name(other));
+                let message = format!(
+                    "must be a path or a list of paths, not {}",
+                    type_name(other)
+                );
                 self.invalid(message, "bad_value", file);
                 None
             }
@@ -115,8 +120,11 @@ impl Includes<'_> {
     fn load(&mut self, text: &str, from: &FilePath) -> Option<Value> {
         let path = self.checked_path(text, from)?;
         if self.chain.contains(&path) {
-            let mut chain: Vec<String> =
-                self.chain.iter().map(|file| file.display().to_string()).collect();
+            let mut chain: Vec<String> = self
+                .chain
+                .iter()
+                .map(|file| file.display().to_string())
+                .collect();
             chain.push(path.display().to_string());
             let message = format!("files include each other: {}", chain.join(" -> "));
             self.problem(Code::ConfigIncludeCircular, message, None, from);
@@ -129,7 +137,11 @@ impl Includes<'_> {
         }
         if self.files.len() > MAX_FILES {
             // Reported once: every later directive would say the same.
-            if !self.issues.iter().any(|issue| issue.code == Code::ConfigIncludeLimit) {
+            if !self
+                .issues
+                .iter()
+                .any(|issue| issue.code == Code::ConfigIncludeLimit)
+            {
                 let message = format!("more than {MAX_FILES} files are included");
                 self.problem(Code::ConfigIncludeLimit, message, None, from);
             }
@@ -141,7 +153,8 @@ impl Includes<'_> {
         self.files.push(file);
         let mut value = parsed?;
         if self.path.segments().len() + depth_of(&value) > MAX_DEPTH {
-            let message = format!("values are nested deeper than {MAX_DEPTH} levels after including");
+            let message =
+                format!("values are nested deeper than {MAX_DEPTH} levels after including");
             self.problem(Code::ConfigTooDeep, message, None, from);
             return None;
         }
@@ -172,12 +185,20 @@ impl Includes<'_> {
             }
             Err(error) => {
                 let message = format!("cannot read {}: {}", lexical.display(), error.kind());
-                self.problem(Code::ConfigIncludeUnsafeFile, message, Some("unreadable"), from);
+                self.problem(
+                    Code::ConfigIncludeUnsafeFile,
+                    message,
+                    Some("unreadable"),
+                    from,
+                );
                 return None;
             }
         };
         let inside = |root: &PathBuf| {
-            self.host.files.canonical(root).is_ok_and(|root| real.starts_with(root))
+            self.host
+                .files
+                .canonical(root)
+                .is_ok_and(|root| real.starts_with(root))
         };
         if !self.roots.iter().any(inside) {
             self.outside(&real, "symlink", from);
@@ -200,17 +221,28 @@ impl Includes<'_> {
         };
         let meta = open.meta().ok()?;
         if meta.kind != FileKind::Regular {
-            unsafe_file(self, format!("{} is not a regular file", path.display()), "not_regular_file");
+            unsafe_file(
+                self,
+                format!("{} is not a regular file", path.display()),
+                "not_regular_file",
+            );
             return None;
         }
         let foreign = meta.uid != 0 && meta.uid != self.host.env.effective_uid();
         if meta.links > 1 && (foreign || meta.mode & 0o022 != 0) {
-            let what = format!("{} has another name that other users can write to", path.display());
+            let what = format!(
+                "{} has another name that other users can write to",
+                path.display()
+            );
             unsafe_file(self, what, "hard_link");
             return None;
         }
         if meta.len > MAX_FILE {
-            unsafe_file(self, format!("{} is larger than 2 MiB", path.display()), "too_large");
+            unsafe_file(
+                self,
+                format!("{} is larger than 2 MiB", path.display()),
+                "too_large",
+            );
             return None;
         }
         let mount = self.path.clone();
@@ -220,7 +252,11 @@ impl Includes<'_> {
                 Some(file)
             }
             Err(true) => {
-                unsafe_file(self, format!("{} is larger than 2 MiB", path.display()), "too_large");
+                unsafe_file(
+                    self,
+                    format!("{} is larger than 2 MiB", path.display()),
+                    "too_large",
+                );
                 None
             }
             Err(false) => None,

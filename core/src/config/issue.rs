@@ -70,10 +70,16 @@ impl Issue {
 
     /// The issue of a value or key that does not fit.
     pub(crate) fn mismatch(severity: Severity, mismatch: Mismatch) -> Self {
-        let code =
-            if mismatch.unknown_key { Code::ConfigUnknownKey } else { Code::ConfigInvalidValue };
+        let code = if mismatch.unknown_key {
+            Code::ConfigUnknownKey
+        } else {
+            Code::ConfigInvalidValue
+        };
         let issue = Self::new(severity, code, &mismatch.path, mismatch.message);
-        Self { hint: mismatch.hint, ..issue }
+        Self {
+            hint: mismatch.hint,
+            ..issue
+        }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -160,7 +166,12 @@ impl Issue {
             }
             line.push(' ');
         }
-        line.push_str(&format!("{} {}: {}", self.severity.as_str(), self.code, self.message));
+        line.push_str(&format!(
+            "{} {}: {}",
+            self.severity.as_str(),
+            self.code,
+            self.message
+        ));
         if !self.path.segments().is_empty() {
             line.push_str(&format!(" (at {})", self.shown_path()));
         }
@@ -172,7 +183,13 @@ impl Issue {
     }
 
     fn shown_path(&self) -> String {
-        Path::new(self.path.segments().iter().map(|segment| printable_key(segment))).to_string()
+        Path::new(
+            self.path
+                .segments()
+                .iter()
+                .map(|segment| printable_key(segment)),
+        )
+        .to_string()
     }
 }
 
@@ -181,8 +198,10 @@ pub(crate) type Issues = Vec<Issue>;
 
 /// The error of a load with at least one issue of severity error.
 pub(crate) fn into_error(issues: &[Issue]) -> Option<Error> {
-    let errors: Vec<&Issue> =
-        issues.iter().filter(|issue| issue.severity == Severity::Error).collect();
+    let errors: Vec<&Issue> = issues
+        .iter()
+        .filter(|issue| issue.severity == Severity::Error)
+        .collect();
     let first = errors.first()?;
     let more = match errors.len() {
         1 => String::new(),
@@ -190,7 +209,15 @@ pub(crate) fn into_error(issues: &[Issue]) -> Option<Error> {
     };
     Some(
         Error::new(first.code, format!("{}{more}", first.render()))
-            .with_hint(first.hint.clone().unwrap_or_else(|| first.code.info().remedy.to_owned()))
-            .with("issues", issues.iter().map(Issue::to_json).collect::<Vec<_>>()),
+            .with_hint(
+                first
+                    .hint
+                    .clone()
+                    .unwrap_or_else(|| first.code.info().remedy.to_owned()),
+            )
+            .with(
+                "issues",
+                issues.iter().map(Issue::to_json).collect::<Vec<_>>(),
+            ),
     )
 }

@@ -45,7 +45,11 @@ impl Locations {
         let state_is_named = named_state.is_some();
         let candidates = STATE_NAMES.map(|name| home.join(name));
         let state = named_state.unwrap_or_else(|| {
-            candidates.iter().find(|path| exists(path)).unwrap_or(&candidates[0]).clone()
+            candidates
+                .iter()
+                .find(|path| exists(path))
+                .unwrap_or(&candidates[0])
+                .clone()
         });
 
         let named_config = config
@@ -57,24 +61,35 @@ impl Locations {
             if !state_is_named {
                 folders.extend(candidates.iter().filter(|path| **path != state).cloned());
             }
-            let files = folders.iter().flat_map(|folder| CONFIG_NAMES.map(|name| folder.join(name)));
+            let files = folders
+                .iter()
+                .flat_map(|folder| CONFIG_NAMES.map(|name| folder.join(name)));
             files
                 .into_iter()
                 .find(|path| exists(path))
                 .unwrap_or_else(|| state.join(CONFIG_NAMES[0]))
         });
         let legacy = |path: &Path| {
-            path.file_name().is_some_and(|name| name == STATE_NAMES[1] || name == CONFIG_NAMES[1])
+            path.file_name()
+                .is_some_and(|name| name == STATE_NAMES[1] || name == CONFIG_NAMES[1])
         };
         if !explicit && (legacy(&config) || config.parent().is_some_and(legacy)) {
             let message = format!("{} is the place of an older release", config.display());
             issues.push(
                 Issue::warning(Code::ConfigLegacyLocation, &ConfigPath::root(), message)
                     .in_file(&config, None)
-                    .hint(format!("move it to {}", home.join(".openclaw/openclaw.json").display())),
+                    .hint(format!(
+                        "move it to {}",
+                        home.join(".openclaw/openclaw.json").display()
+                    )),
             );
         }
-        Self { home, state, config, explicit }
+        Self {
+            home,
+            state,
+            config,
+            explicit,
+        }
     }
 }
 
@@ -103,7 +118,9 @@ fn home(host: &Host, env: &EnvView, issues: &mut Issues) -> PathBuf {
 
 /// A variable of the process environment, trimmed, when it is not blank.
 fn set<'a>(env: &'a EnvView, name: &str) -> Option<&'a str> {
-    env.process(name).map(str::trim).filter(|text| !text.is_empty())
+    env.process(name)
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
 }
 
 /// Replaces a leading `~` (alone or before a separator) by the home directory.
@@ -120,7 +137,11 @@ pub(crate) fn expand_home(text: &str, home: &Path) -> PathBuf {
 }
 
 /// Every agent's id and the folder of its auth-profile store, the main agent first.
-pub(crate) fn agent_dirs(places: &Locations, env: &EnvView, tree: &Value) -> Vec<(String, PathBuf)> {
+pub(crate) fn agent_dirs(
+    places: &Locations,
+    env: &EnvView,
+    tree: &Value,
+) -> Vec<(String, PathBuf)> {
     let default = |id: &str| places.state.join("agents").join(id).join("agent");
     let main = ["OPENCLAW_AGENT_DIR", "PI_CODING_AGENT_DIR"]
         .into_iter()
@@ -148,7 +169,9 @@ pub(crate) fn agent_dirs(places: &Locations, env: &EnvView, tree: &Value) -> Vec
 pub(crate) fn normalise_agent_id(id: &str) -> String {
     let id = id.trim().to_lowercase();
     let plain = id.len() <= 64
-        && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
         && id.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
     if plain {
         return id;
@@ -162,7 +185,11 @@ pub(crate) fn normalise_agent_id(id: &str) -> String {
         }
     }
     let cut: String = cleaned.trim_matches('-').chars().take(64).collect();
-    if cut.is_empty() { "main".to_owned() } else { cut }
+    if cut.is_empty() {
+        "main".to_owned()
+    } else {
+        cut
+    }
 }
 
 #[cfg(test)]

@@ -14,11 +14,10 @@ mod locate;
 mod read;
 mod substitute;
 
-
 pub use env::{EnvOrigin, EnvView};
+pub(crate) use issue::into_error;
 pub use issue::{Issue, Severity};
 pub use locate::Locations;
-pub(crate) use issue::into_error;
 pub(crate) use locate::{agent_dirs, expand_home, normalise_agent_id};
 pub(crate) use read::{Input, ReadOptions, Source, read, report_misplaced};
 pub(crate) use substitute::{Part, is_env_name, split_references};

@@ -15,9 +15,7 @@ use super::substitute::substitute_tree;
 use super::{extension, issue};
 use crate::error::{Code, Error};
 use crate::host::{FileMeta, Host, OpenFile};
-use crate::json::{
-    Finding, Path, Place, ProblemKind, find_places, lookup, parse_json5, place_at,
-};
+use crate::json::{Finding, Path, Place, ProblemKind, find_places, lookup, parse_json5, place_at};
 
 /// Most bytes in the main file.
 const MAX_MAIN: u64 = 8 << 20;
@@ -76,7 +74,10 @@ pub(crate) struct Source {
 /// later steps add theirs, and [`Source::finish`] decides.
 pub(crate) fn read(host: &Host, options: &ReadOptions) -> Source {
     let mut issues = Issues::new();
-    let process = options.env.clone().unwrap_or_else(|| host.env.vars().clone());
+    let process = options
+        .env
+        .clone()
+        .unwrap_or_else(|| host.env.vars().clone());
     let mut env = EnvView::new(process);
     let named = match &options.input {
         Input::File(path) => Some(path.as_path()),
@@ -84,7 +85,12 @@ pub(crate) fn read(host: &Host, options: &ReadOptions) -> Source {
     };
     let places = Locations::find(host, &env, named, options.state_dir.as_deref(), &mut issues);
 
-    let mut reader = Reader { host, places: &places, issues: &mut issues, files: Vec::new() };
+    let mut reader = Reader {
+        host,
+        places: &places,
+        issues: &mut issues,
+        files: Vec::new(),
+    };
     let mut watched = Vec::new();
     let mut tree = match &options.input {
         Input::DefaultFile | Input::File(_) => reader.main_file(&mut watched),
@@ -97,7 +103,12 @@ pub(crate) fn read(host: &Host, options: &ReadOptions) -> Source {
         reader.extension_file(&mut tree, &mut watched);
     }
     let files = reader.files;
-    watched.extend(files.iter().skip(1).map(|file| (file.path.clone(), file.meta)));
+    watched.extend(
+        files
+            .iter()
+            .skip(1)
+            .map(|file| (file.path.clone(), file.meta)),
+    );
 
     if options.env.is_none() {
         let dotenv = places.state.join(".env");
@@ -133,14 +144,24 @@ impl Source {
         let skip = |path: &Path| {
             path.segments().first().is_some_and(|first| first == "env") || is_secret(path)
         };
-        substitute_tree(&mut self.tree, &self.env, self.strict_env, &skip, &mut self.issues);
-        self.env.add_substituted(&self.pending_env, self.strict_env, &mut self.issues);
+        substitute_tree(
+            &mut self.tree,
+            &self.env,
+            self.strict_env,
+            &skip,
+            &mut self.issues,
+        );
+        self.env
+            .add_substituted(&self.pending_env, self.strict_env, &mut self.issues);
         self.pending_env.clear();
     }
 
     /// Whether other users can read a file that the configuration came from.
     pub(crate) fn open_to_others(&self) -> Option<(&FilePath, u32)> {
-        let mut files = self.files.iter().filter_map(|file| Some((file.path.as_path(), file.meta?.mode)));
+        let mut files = self
+            .files
+            .iter()
+            .filter_map(|file| Some((file.path.as_path(), file.meta?.mode)));
         files.find(|(_, mode)| mode & 0o077 != 0)
     }
 
@@ -153,8 +174,12 @@ impl Source {
     pub(crate) fn locate(&self, path: &Path) -> Option<(PathBuf, Place)> {
         let mut best: Option<(usize, &SourceFile, Place)> = None;
         for file in &self.files {
-            let Some(below) = strip_prefix(path, &file.mount) else { continue };
-            let Some(place) = find_places(&file.text, &[below]).pop().flatten() else { continue };
+            let Some(below) = strip_prefix(path, &file.mount) else {
+                continue;
+            };
+            let Some(place) = find_places(&file.text, &[below]).pop().flatten() else {
+                continue;
+            };
             // The deepest mount is the file that holds the value; at one mount the including
             // file's own keys win, and it comes first.
             let depth = file.mount.segments().len();
@@ -172,7 +197,8 @@ impl Source {
         let mut known: Vec<Issue> = Vec::with_capacity(issues.len());
         for mut issue in issues.drain(..) {
             if issue.place.is_none() && !issue.path.segments().is_empty() {
-                if let Some((file, place)) = self.locate_nearest(&issue.path, issue.file.as_deref()) {
+                if let Some((file, place)) = self.locate_nearest(&issue.path, issue.file.as_deref())
+                {
                     issue.include_chain = self.chain_of(&file);
                     issue.file = Some(file);
                     issue.place = Some(place);
@@ -184,10 +210,18 @@ impl Source {
         }
         let rank = |file: &Option<PathBuf>| {
             let file = file.as_ref();
-            self.files.iter().position(|known| Some(&known.path) == file).unwrap_or(usize::MAX)
+            self.files
+                .iter()
+                .position(|known| Some(&known.path) == file)
+                .unwrap_or(usize::MAX)
         };
         known.sort_by_cached_key(|issue| {
-            (rank(&issue.file), issue.place, issue.code.as_str(), issue.path.clone())
+            (
+                rank(&issue.file),
+                issue.place,
+                issue.code.as_str(),
+                issue.path.clone(),
+            )
         });
         self.issues = known;
         issue::into_error(&self.issues).map_or(Ok(()), Err)
@@ -219,7 +253,9 @@ impl Source {
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source").field("places", &self.places).finish_non_exhaustive()
+        f.debug_struct("Source")
+            .field("places", &self.places)
+            .finish_non_exhaustive()
     }
 }
 
@@ -262,7 +298,9 @@ impl Reader<'_> {
         watched.push((path.clone(), file.meta));
         let parsed = parse_text(&file, &Path::root(), self.issues);
         self.files.push(file);
-        let Some(mut tree) = parsed else { return empty() };
+        let Some(mut tree) = parsed else {
+            return empty();
+        };
         self.expand_includes(&mut tree, &real);
         self.object(tree)
     }
@@ -286,7 +324,9 @@ impl Reader<'_> {
             watched.push((path, None));
             return;
         };
-        let Some(file) = self.read(&path, &real, MAX_MAIN) else { return };
+        let Some(file) = self.read(&path, &real, MAX_MAIN) else {
+            return;
+        };
         let before = self.issues.len();
         let parsed = parse_text(&file, &Path::root(), self.issues);
         if let Some(value) = parsed {
@@ -294,19 +334,35 @@ impl Reader<'_> {
                 extension::apply(tree, value, self.issues);
             } else {
                 let message = "the top level must be an object";
-                self.issues.push(Issue::error(Code::ConfigRootNotObject, &Path::root(), message));
+                self.issues.push(Issue::error(
+                    Code::ConfigRootNotObject,
+                    &Path::root(),
+                    message,
+                ));
             }
         }
         // Its paths are its own, so the places are looked up here and not in the merged tree.
-        for issue in self.issues.iter_mut().skip(before).filter(|issue| issue.place.is_none()) {
+        for issue in self
+            .issues
+            .iter_mut()
+            .skip(before)
+            .filter(|issue| issue.place.is_none())
+        {
             issue.file = Some(path.clone());
-            issue.place = find_places(&file.text, &[issue.path.segments()]).pop().flatten();
+            issue.place = find_places(&file.text, &[issue.path.segments()])
+                .pop()
+                .flatten();
         }
         watched.push((path, file.meta));
     }
 
     fn expand_includes(&mut self, tree: &mut Value, real: &FilePath) {
-        let folder = self.places.config.parent().unwrap_or(FilePath::new("/")).to_owned();
+        let folder = self
+            .places
+            .config
+            .parent()
+            .unwrap_or(FilePath::new("/"))
+            .to_owned();
         let extra = self.host.env.vars().get("OPENCLAW_INCLUDE_ROOTS");
         let extra = extra.map(|list| std::env::split_paths(list.as_str()).collect::<Vec<_>>());
         let extra = extra
@@ -327,7 +383,11 @@ impl Reader<'_> {
     }
 
     fn read(&mut self, path: &FilePath, real: &FilePath, limit: u64) -> Option<SourceFile> {
-        let opened = self.host.files.open(real).and_then(|open| Ok((open.meta()?, open)));
+        let opened = self
+            .host
+            .files
+            .open(real)
+            .and_then(|open| Ok((open.meta()?, open)));
         let (meta, mut open) = match opened {
             Ok(opened) => opened,
             Err(error) => {
@@ -352,7 +412,10 @@ impl Reader<'_> {
         if tree.is_object() {
             return tree;
         }
-        self.problem(Code::ConfigRootNotObject, "the top level must be an object".to_owned());
+        self.problem(
+            Code::ConfigRootNotObject,
+            "the top level must be an object".to_owned(),
+        );
         Value::Object(Map::new())
     }
 
@@ -395,7 +458,8 @@ pub(super) fn load_text(
             let valid = std::str::from_utf8(valid).unwrap_or_default();
             let place = Some(place_at(valid, valid.len()));
             issues.push(
-                Issue::error(Code::ConfigParseError, &root, "the text is not UTF-8").in_file(path, place),
+                Issue::error(Code::ConfigParseError, &root, "the text is not UTF-8")
+                    .in_file(path, place),
             );
             Err(false)
         }
@@ -420,17 +484,33 @@ pub(super) fn parse_text(file: &SourceFile, mount: &Path, issues: &mut Issues) -
     if parsed.findings.is_empty() {
         return Some(parsed.value);
     }
-    let wanted: Vec<&[String]> = parsed.findings.iter().map(|(path, _)| path.segments()).collect();
+    let wanted: Vec<&[String]> = parsed
+        .findings
+        .iter()
+        .map(|(path, _)| path.segments())
+        .collect();
     let places = find_places(&file.text, &wanted);
     let mut usable = true;
     for ((path, finding), place) in parsed.findings.iter().zip(places) {
-        let at = Path::new(mount.segments().iter().chain(path.segments()).map(String::as_str));
+        let at = Path::new(
+            mount
+                .segments()
+                .iter()
+                .chain(path.segments())
+                .map(String::as_str),
+        );
         let (code, message) = match finding {
-            Finding::DuplicateKey => (Code::ConfigDuplicateKey, "the key occurs more than once; the last one counts"),
+            Finding::DuplicateKey => (
+                Code::ConfigDuplicateKey,
+                "the key occurs more than once; the last one counts",
+            ),
             Finding::ForbiddenKey => (Code::ConfigForbiddenKey, "this key is not allowed"),
             Finding::NotFinite => (Code::ConfigNumberNotFinite, "numbers must be finite"),
             Finding::StringTooLong => (Code::ConfigTooLarge, "the string is longer than 1 MiB"),
-            Finding::TooManyValues => (Code::ConfigTooLarge, "the file has more than 1000000 values"),
+            Finding::TooManyValues => (
+                Code::ConfigTooLarge,
+                "the file has more than 1000000 values",
+            ),
         };
         let issue = match finding {
             Finding::DuplicateKey => Issue::warning(code, &at, message),

@@ -24,9 +24,12 @@ pub(crate) fn split_references(text: &str) -> (Vec<Part>, bool) {
     let mut literal = String::new();
     let mut malformed = false;
     let mut rest = text;
-    while let Some((before, from_dollar)) = rest.find('$').and_then(|at| rest.split_at_checked(at)) {
+    while let Some((before, from_dollar)) = rest.find('$').and_then(|at| rest.split_at_checked(at))
+    {
         literal.push_str(before);
-        let escaped = from_dollar.strip_prefix('$').filter(|tail| tail.starts_with("${"));
+        let escaped = from_dollar
+            .strip_prefix('$')
+            .filter(|tail| tail.starts_with("${"));
         if let Some((name, tail)) = escaped.and_then(|tail| braced(tail)) {
             literal.push_str("${");
             literal.push_str(name);
@@ -39,7 +42,9 @@ pub(crate) fn split_references(text: &str) -> (Vec<Part>, bool) {
             parts.push(Part::Reference(name.to_owned()));
             rest = tail;
         } else {
-            malformed |= from_dollar.strip_prefix("${").is_some_and(|tail| tail.contains('}'));
+            malformed |= from_dollar
+                .strip_prefix("${")
+                .is_some_and(|tail| tail.contains('}'));
             literal.push('$');
             rest = from_dollar.strip_prefix('$').unwrap_or_default();
         }
@@ -60,13 +65,18 @@ fn braced(text: &str) -> Option<(&str, &str)> {
 /// `^[A-Z_][A-Z0-9_]*$`
 pub(crate) fn is_env_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
-        && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
 }
 
 /// Whether a text has a `${NAME}` or an escape that substitution would change.
 pub(super) fn has_reference(text: &str) -> bool {
     text.contains("${")
-        && (split_references(text).0.iter().any(|part| matches!(part, Part::Reference(_)))
+        && (split_references(text)
+            .0
+            .iter()
+            .any(|part| matches!(part, Part::Reference(_)))
             || text.contains("$${"))
 }
 
@@ -84,8 +94,12 @@ pub(super) fn substitute_text(
     let (parts, malformed) = split_references(text);
     if malformed {
         issues.push(
-            Issue::warning(Code::ConfigEnvRefMalformed, path, "text with ${…} is not a variable reference")
-                .hint("references look like ${NAME}; default values are not supported"),
+            Issue::warning(
+                Code::ConfigEnvRefMalformed,
+                path,
+                "text with ${…} is not a variable reference",
+            )
+            .hint("references look like ${NAME}; default values are not supported"),
         );
     }
     let mut output = String::with_capacity(text.len());
@@ -123,7 +137,13 @@ pub(super) fn substitute_tree(
     is_secret: &dyn Fn(&Path) -> bool,
     issues: &mut Issues,
 ) {
-    let mut walk = Walk { env, strict, is_secret, issues, path: Path::root() };
+    let mut walk = Walk {
+        env,
+        strict,
+        is_secret,
+        issues,
+        path: Path::root(),
+    };
     walk.value(tree);
 }
 
@@ -139,7 +159,9 @@ impl Walk<'_> {
     fn value(&mut self, value: &mut Value) {
         match value {
             Value::String(text) if text.contains("${") && !(self.is_secret)(&self.path) => {
-                if let Some(new) = substitute_text(text, self.env, &self.path, self.strict, self.issues) {
+                if let Some(new) =
+                    substitute_text(text, self.env, &self.path, self.strict, self.issues)
+                {
                     *text = new;
                 }
             }

@@ -31,7 +31,9 @@ impl Path {
         }
         if let Some(pointer) = text.strip_prefix('/') {
             return Some(Self::new(
-                pointer.split('/').map(|token| token.replace("~1", "/").replace("~0", "~")),
+                pointer
+                    .split('/')
+                    .map(|token| token.replace("~1", "/").replace("~0", "~")),
             ));
         }
         let mut segments = Vec::new();
@@ -84,7 +86,10 @@ impl Path {
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, segment) in self.0.iter().enumerate() {
-            if segment.is_empty() || segment.contains(['.', '[', ']', '"']) || (index == 0 && segment.starts_with('/')) {
+            if segment.is_empty()
+                || segment.contains(['.', '[', ']', '"'])
+                || (index == 0 && segment.starts_with('/'))
+            {
                 write!(f, "[{}]", Value::String(segment.clone()))?;
             } else {
                 let dot = if index == 0 { "" } else { "." };
@@ -123,8 +128,16 @@ mod tests {
     fn text_and_pointer_spellings() {
         for (text, segments, canonical) in [
             ("a.b.0.c", vec!["a", "b", "0", "c"], "a.b.0.c"),
-            ("m[\"my.proxy\"].k", vec!["m", "my.proxy", "k"], "m[\"my.proxy\"].k"),
-            ("/m/my.proxy/k", vec!["m", "my.proxy", "k"], "m[\"my.proxy\"].k"),
+            (
+                "m[\"my.proxy\"].k",
+                vec!["m", "my.proxy", "k"],
+                "m[\"my.proxy\"].k",
+            ),
+            (
+                "/m/my.proxy/k",
+                vec!["m", "my.proxy", "k"],
+                "m[\"my.proxy\"].k",
+            ),
             ("/a~1b/~0c", vec!["a/b", "~c"], "a/b.~c"),
             ("a[\"\"]", vec!["a", ""], "a[\"\"]"),
             ("[\"x\"].y", vec!["x", "y"], "x.y"),
@@ -139,7 +152,16 @@ mod tests {
 
     #[test]
     fn broken_spellings_are_refused() {
-        for text in ["a..b", ".a", "a.", "a[b]", "a[\"b\"", "a[\"b\"]c", "a]b", "a\"b"] {
+        for text in [
+            "a..b",
+            ".a",
+            "a.",
+            "a[b]",
+            "a[\"b\"",
+            "a[\"b\"]c",
+            "a]b",
+            "a\"b",
+        ] {
             assert!(Path::parse(text).is_none(), "{text}");
         }
     }

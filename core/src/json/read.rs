@@ -55,7 +55,10 @@ pub(crate) fn parse_json5(text: &str) -> Result<Parsed, Problem> {
         json5::from_str(text).map_err(|error| {
             let at_end = error.code().is_none_or(is_end_of_input);
             let place = match error.position() {
-                Some(at) if !at_end => Place { line: at.line + 1, column: at.column + 1 },
+                Some(at) if !at_end => Place {
+                    line: at.line + 1,
+                    column: at.column + 1,
+                },
                 _ => place_at(text, text.len()),
             };
             let message = match error.code() {
@@ -63,7 +66,11 @@ pub(crate) fn parse_json5(text: &str) -> Result<Parsed, Problem> {
                 Some(code) => code.to_string(),
                 None => "invalid JSON5".to_owned(),
             };
-            Problem { kind: ProblemKind::Syntax, place, message }
+            Problem {
+                kind: ProblemKind::Syntax,
+                place,
+                message,
+            }
         })
     })
 }
@@ -78,10 +85,17 @@ pub(crate) fn parse(text: &str) -> Result<Parsed, Problem> {
             .and_then(|parsed| deserializer.end().map(|()| parsed))
             .map_err(|error| Problem {
                 kind: ProblemKind::Syntax,
-                place: Place { line: error.line(), column: error.column() },
+                place: Place {
+                    line: error.line(),
+                    column: error.column(),
+                },
                 // The parser's own text may quote the document.
-                message: if error.is_eof() { "unexpected end of input" } else { "invalid JSON" }
-                    .to_owned(),
+                message: if error.is_eof() {
+                    "unexpected end of input"
+                } else {
+                    "invalid JSON"
+                }
+                .to_owned(),
             })
     })
 }
@@ -139,7 +153,10 @@ impl<'de> Deserialize<'de> for Parsed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let notes = RefCell::new(Notes::default());
         let value = Node { notes: &notes }.deserialize(deserializer)?;
-        Ok(Self { value, findings: notes.into_inner().findings })
+        Ok(Self {
+            value,
+            findings: notes.into_inner().findings,
+        })
     }
 }
 
@@ -290,7 +307,11 @@ mod tests {
 
     fn findings(text: &str) -> Vec<(String, Finding)> {
         let parsed = parse_json5(text).unwrap();
-        parsed.findings.into_iter().map(|(path, finding)| (path.to_string(), finding)).collect()
+        parsed
+            .findings
+            .into_iter()
+            .map(|(path, finding)| (path.to_string(), finding))
+            .collect()
     }
 
     #[test]
@@ -314,7 +335,11 @@ mod tests {
             ("/", 1, 2),
         ] {
             let problem = parse_json5(text).err().unwrap();
-            assert_eq!((problem.place.line, problem.place.column), (line, column), "{text}");
+            assert_eq!(
+                (problem.place.line, problem.place.column),
+                (line, column),
+                "{text}"
+            );
             assert!(!problem.message.contains("canary"));
         }
         let problem = parse("{\"k\": \"sk-canary\" oops}").err().unwrap();
@@ -325,9 +350,15 @@ mod tests {
 
     #[test]
     fn what_the_parsers_miss_is_noted() {
-        assert_eq!(findings("{a:1, b:{c:1, c:2}}"), [("b.c".to_owned(), Finding::DuplicateKey)]);
+        assert_eq!(
+            findings("{a:1, b:{c:1, c:2}}"),
+            [("b.c".to_owned(), Finding::DuplicateKey)]
+        );
         assert_eq!(findings("{a: [1, NaN, -Infinity, 1e400]}").len(), 3);
-        assert_eq!(findings("{'__proto__': {}}"), [("__proto__".to_owned(), Finding::ForbiddenKey)]);
+        assert_eq!(
+            findings("{'__proto__': {}}"),
+            [("__proto__".to_owned(), Finding::ForbiddenKey)]
+        );
         let long = format!("['{}']", "x".repeat(MAX_STRING + 1));
         assert_eq!(findings(&long), [("0".to_owned(), Finding::StringTooLong)]);
         assert!(findings("{a:1}").is_empty());
@@ -355,6 +386,11 @@ mod tests {
             let fits = format!("{}1{}", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH));
             assert!(parse(&fits).is_ok());
         };
-        std::thread::Builder::new().stack_size(256 * 1024).spawn(run).unwrap().join().unwrap();
+        std::thread::Builder::new()
+            .stack_size(256 * 1024)
+            .spawn(run)
+            .unwrap()
+            .join()
+            .unwrap();
     }
 }

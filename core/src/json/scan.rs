@@ -15,12 +15,18 @@ pub(crate) struct Place {
 /// The place of a byte offset. Line ends are those of JSON5: LF, CR, CRLF, U+2028 and U+2029.
 pub(crate) fn place_at(text: &str, offset: usize) -> Place {
     let mut place = Place { line: 1, column: 1 };
-    let mut chars = text.char_indices().take_while(|(at, _)| *at < offset).peekable();
+    let mut chars = text
+        .char_indices()
+        .take_while(|(at, _)| *at < offset)
+        .peekable();
     while let Some((_, c)) = chars.next() {
         match c {
             '\r' if chars.peek().is_some_and(|(_, next)| *next == '\n') => {}
             '\n' | '\r' | '\u{2028}' | '\u{2029}' => {
-                place = Place { line: place.line + 1, column: 1 };
+                place = Place {
+                    line: place.line + 1,
+                    column: 1,
+                };
             }
             _ => place.column += 1,
         }
@@ -33,7 +39,11 @@ pub(crate) fn place_at(text: &str, offset: usize) -> Place {
 pub(crate) fn find_places(text: &str, wanted: &[&[String]]) -> Vec<Option<Place>> {
     let mut offsets: HashMap<&[String], Option<usize>> =
         wanted.iter().map(|path| (*path, None)).collect();
-    let mut scanner = Scanner { text, at: 0, path: Vec::new() };
+    let mut scanner = Scanner {
+        text,
+        at: 0,
+        path: Vec::new(),
+    };
     scanner.value(&mut |path, offset| {
         if let Some(slot) = offsets.get_mut(path) {
             *slot = Some(offset);
@@ -66,10 +76,15 @@ impl Scanner<'_> {
     fn skip(&mut self) {
         while let Some(rest) = self.text.get(self.at..) {
             if rest.starts_with("//") {
-                self.at += rest.find(['\n', '\r', '\u{2028}', '\u{2029}']).unwrap_or(rest.len());
+                self.at += rest
+                    .find(['\n', '\r', '\u{2028}', '\u{2029}'])
+                    .unwrap_or(rest.len());
             } else if rest.starts_with("/*") {
                 self.at += rest.find("*/").map_or(rest.len(), |end| end + 2);
-            } else if self.peek().is_some_and(|c| c.is_whitespace() || c == '\u{feff}') {
+            } else if self
+                .peek()
+                .is_some_and(|c| c.is_whitespace() || c == '\u{feff}')
+            {
                 self.bump();
             } else {
                 return;
@@ -161,7 +176,10 @@ impl Scanner<'_> {
 
     /// Skips to the next character that ends an unquoted key, number or literal.
     fn word(&mut self) {
-        while self.peek().is_some_and(|c| !c.is_whitespace() && !",:{}[]/\u{feff}".contains(c)) {
+        while self
+            .peek()
+            .is_some_and(|c| !c.is_whitespace() && !",:{}[]/\u{feff}".contains(c))
+        {
             self.bump();
         }
     }
@@ -176,7 +194,11 @@ impl Scanner<'_> {
                 break;
             }
         }
-        decode(self.text.get(start..self.at.saturating_sub(1)).unwrap_or_default())
+        decode(
+            self.text
+                .get(start..self.at.saturating_sub(1))
+                .unwrap_or_default(),
+        )
     }
 }
 
@@ -195,7 +217,10 @@ mod tests {
 
     fn find(text: &str, path: &[&str]) -> Option<(usize, usize)> {
         let path: Vec<String> = path.iter().map(|s| (*s).to_owned()).collect();
-        find_places(text, &[&path]).pop().unwrap().map(|place| (place.line, place.column))
+        find_places(text, &[&path])
+            .pop()
+            .unwrap()
+            .map(|place| (place.line, place.column))
     }
 
     #[test]

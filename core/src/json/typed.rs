@@ -28,7 +28,12 @@ pub(crate) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     pub(crate) fn new(map: &'a Map<String, Value>, path: &'a Path) -> Self {
-        Self { map, path, known: Vec::new(), problems: Vec::new() }
+        Self {
+            map,
+            path,
+            known: Vec::new(),
+            problems: Vec::new(),
+        }
     }
 
     /// The raw value of a field.
@@ -39,19 +44,25 @@ impl<'a> Fields<'a> {
 
     pub(crate) fn string(&mut self, key: &'static str) -> Option<&'a str> {
         let value = self.value(key)?;
-        value.as_str().or_else(|| self.wrong_type(key, "a string", value))
+        value
+            .as_str()
+            .or_else(|| self.wrong_type(key, "a string", value))
     }
 
     pub(crate) fn boolean(&mut self, key: &'static str) -> Option<bool> {
         let value = self.value(key)?;
-        value.as_bool().or_else(|| self.wrong_type(key, "true or false", value))
+        value
+            .as_bool()
+            .or_else(|| self.wrong_type(key, "true or false", value))
     }
 
     pub(crate) fn integer(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
         let value = self.value(key)?;
         let number = value.as_u64().or_else(|| {
             // 5000.0 is an integer to people and to JavaScript.
-            let float = value.as_f64().filter(|f| f.fract() == 0.0 && *f >= 0.0 && *f < 9e15)?;
+            let float = value
+                .as_f64()
+                .filter(|f| f.fract() == 0.0 && *f >= 0.0 && *f < 9e15)?;
             format!("{float:.0}").parse().ok()
         });
         if number.is_some_and(|number| range.contains(&number)) {
@@ -71,7 +82,10 @@ impl<'a> Fields<'a> {
             return self.wrong_type(key, "a list of strings", value);
         };
         if items.len() > max {
-            return self.wrong(key, format!("has {} entries, at most {max} are allowed", items.len()));
+            return self.wrong(
+                key,
+                format!("has {} entries, at most {max} are allowed", items.len()),
+            );
         }
         let mut strings = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
@@ -80,7 +94,12 @@ impl<'a> Fields<'a> {
                 None => {
                     let path = self.path.child(key).child(index.to_string());
                     let message = format!("must be a string, not {}", type_name(item));
-                    self.problems.push(Mismatch { path, unknown_key: false, message, hint: None });
+                    self.problems.push(Mismatch {
+                        path,
+                        unknown_key: false,
+                        message,
+                        hint: None,
+                    });
                 }
             }
         }
@@ -89,7 +108,9 @@ impl<'a> Fields<'a> {
 
     pub(crate) fn object(&mut self, key: &'static str) -> Option<&'a Map<String, Value>> {
         let value = self.value(key)?;
-        value.as_object().or_else(|| self.wrong_type(key, "an object", value))
+        value
+            .as_object()
+            .or_else(|| self.wrong_type(key, "an object", value))
     }
 
     /// Records that a field's value is wrong.
@@ -109,7 +130,11 @@ impl<'a> Fields<'a> {
 
     /// All problems, with one for every key that nobody asked for.
     pub(crate) fn finish(mut self) -> Vec<Mismatch> {
-        for key in self.map.keys().filter(|key| !self.known.contains(&key.as_str())) {
+        for key in self
+            .map
+            .keys()
+            .filter(|key| !self.known.contains(&key.as_str()))
+        {
             self.problems.push(unknown_key(self.path, key, &self.known));
         }
         self.problems
@@ -135,7 +160,8 @@ mod tests {
 
     #[test]
     fn all_mismatches_of_an_object_in_one_pass() {
-        let value = json!({"a": 1, "b": "x", "c": [1, "y"], "d": 7.0, "e": 99, "f": "no", "typo_": 1});
+        let value =
+            json!({"a": 1, "b": "x", "c": [1, "y"], "d": 7.0, "e": 99, "f": "no", "typo_": 1});
         let root = Path::new(["root"]);
         let mut fields = Fields::new(value.as_object().unwrap(), &root);
         assert_eq!(fields.string("a"), None);

@@ -38,7 +38,8 @@ const PROVIDER_CODES: &[&str] = &[
     "EXPIRED",
 ];
 
-const SAY_PLAIN: &str = "the command printed plain text; if that is the secret, set jsonOnly: false";
+const SAY_PLAIN: &str =
+    "the command printed plain text; if that is the secret, set jsonOnly: false";
 const ONE_ID: &str = "a plain-text command can serve one id; declare one provider per secret or answer with protocol version 1";
 
 /// Interprets the output of a run that ended with exit code 0.
@@ -49,9 +50,14 @@ pub(super) fn interpret(
     ids: &[&str],
 ) -> Result<Answer, Fault> {
     let refuse = |reason: &'static str, what: &str| {
-        Fault::new(Code::SecretProviderResponse, format!("exec provider \"{alias}\": {what}")).reason(reason)
+        Fault::new(
+            Code::SecretProviderResponse,
+            format!("exec provider \"{alias}\": {what}"),
+        )
+        .reason(reason)
     };
-    let text = std::str::from_utf8(stdout).map_err(|_| refuse("invalid_utf8", "the answer is not UTF-8"))?;
+    let text = std::str::from_utf8(stdout)
+        .map_err(|_| refuse("invalid_utf8", "the answer is not UTF-8"))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim();
     if text.is_empty() {
         return Err(refuse("empty_stdout", "the answer is empty"));
@@ -59,7 +65,10 @@ pub(super) fn interpret(
     let plain = |plain_assumed: bool| match ids {
         [id] => {
             let value = Resolved::Text(SecretText::new(text.to_owned()));
-            Ok(Answer { values: BTreeMap::from([((*id).to_owned(), Ok(value))]), plain_assumed })
+            Ok(Answer {
+                values: BTreeMap::from([((*id).to_owned(), Ok(value))]),
+                plain_assumed,
+            })
         }
         _ => {
             let what = format!("plain text cannot answer {} ids", ids.len());
@@ -70,7 +79,9 @@ pub(super) fn interpret(
         Ok(parsed) => parsed.value,
         Err(_) => {
             return match mode {
-                AnswerMode::Json => Err(refuse("invalid_json", "the answer is not JSON").hint(SAY_PLAIN)),
+                AnswerMode::Json => {
+                    Err(refuse("invalid_json", "the answer is not JSON").hint(SAY_PLAIN))
+                }
                 AnswerMode::Auto => plain(true),
                 AnswerMode::Plain => plain(false),
             };
@@ -79,12 +90,18 @@ pub(super) fn interpret(
     let not_protocol = || refuse("not_protocol", "the answer is not a protocol answer");
     match (value, mode) {
         (Value::Object(map), _) if is_protocol(&map) => {
-            protocol(alias, map, ids).map(|values| Answer { values, plain_assumed: false })
+            protocol(alias, map, ids).map(|values| Answer {
+                values,
+                plain_assumed: false,
+            })
         }
         (Value::String(content), AnswerMode::Auto | AnswerMode::Plain) => match ids {
             [id] => {
                 let value = Resolved::Text(SecretText::new(content));
-                Ok(Answer { values: BTreeMap::from([((*id).to_owned(), Ok(value))]), plain_assumed: false })
+                Ok(Answer {
+                    values: BTreeMap::from([((*id).to_owned(), Ok(value))]),
+                    plain_assumed: false,
+                })
             }
             _ => {
                 drop(Zeroizing::new(content));
@@ -103,7 +120,9 @@ pub(super) fn interpret(
 }
 
 fn is_protocol(map: &Map<String, Value>) -> bool {
-    ["protocolVersion", "values", "errors"].iter().any(|key| map.contains_key(*key))
+    ["protocolVersion", "values", "errors"]
+        .iter()
+        .any(|key| map.contains_key(*key))
 }
 
 /// Protocol version 1.
@@ -113,7 +132,11 @@ fn protocol(
     ids: &[&str],
 ) -> Result<BTreeMap<String, IdResult>, Fault> {
     let refuse = |reason: &'static str, what: &str| {
-        Fault::new(Code::SecretProviderResponse, format!("exec provider \"{alias}\": {what}")).reason(reason)
+        Fault::new(
+            Code::SecretProviderResponse,
+            format!("exec provider \"{alias}\": {what}"),
+        )
+        .reason(reason)
     };
     let version = map.get("protocolVersion").and_then(Value::as_f64);
     let values = map.remove("values");
@@ -133,12 +156,23 @@ fn protocol(
     };
     let code_of = |id: &str| {
         let error = errors.as_ref().and_then(|errors| errors.get(id))?;
-        let code = error.get("code").and_then(Value::as_str).unwrap_or_default();
-        Some(PROVIDER_CODES.iter().find(|known| **known == code).copied().unwrap_or("OTHER"))
+        let code = error
+            .get("code")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        Some(
+            PROVIDER_CODES
+                .iter()
+                .find(|known| **known == code)
+                .copied()
+                .unwrap_or("OTHER"),
+        )
     };
     let not_found = |id: &str, reason: &str| {
         let message = format!("exec provider \"{alias}\" returned no value for id \"{id}\"");
-        Fault::new(Code::SecretRefNotFound, message).reason(reason).retryable()
+        Fault::new(Code::SecretRefNotFound, message)
+            .reason(reason)
+            .retryable()
     };
     let one = |id: &&str| {
         let result = match (code_of(id), values.remove(*id)) {
@@ -148,8 +182,11 @@ fn protocol(
             }
             (Some(code), value) => {
                 value.into_iter().for_each(wipe);
-                let message = format!("exec provider \"{alias}\" reported an error for id \"{id}\" ({code})");
-                Err(Fault::new(Code::SecretRefProviderError, message).detail("providerCode", code).retryable())
+                let message =
+                    format!("exec provider \"{alias}\" reported an error for id \"{id}\" ({code})");
+                Err(Fault::new(Code::SecretRefProviderError, message)
+                    .detail("providerCode", code)
+                    .retryable())
             }
             (None, Some(value)) => Ok(Resolved::from_json(value)),
             (None, None) => Err(not_found(id, "missing_in_response")),
@@ -182,7 +219,11 @@ mod tests {
                         Err(fault) => fault.code.to_string(),
                     })
                     .collect();
-                format!("{}{}", values.join(","), if answer.plain_assumed { " assumed" } else { "" })
+                format!(
+                    "{}{}",
+                    values.join(","),
+                    if answer.plain_assumed { " assumed" } else { "" }
+                )
             }
         }
     }
@@ -197,9 +238,21 @@ mod tests {
             ("\"q\"", 1, "not_protocol", "q", "q"),
             ("\"q\"", 2, "not_protocol", "not_protocol", "not_protocol"),
             ("12", 1, "not_protocol", "not_protocol", "12"),
-            ("{\"t\":1}", 2, "not_protocol", "not_protocol", "plain_text_multi_id"),
+            (
+                "{\"t\":1}",
+                2,
+                "not_protocol",
+                "not_protocol",
+                "plain_text_multi_id",
+            ),
             ("\u{feff} hi ", 1, "invalid_json", "hi assumed", "hi"),
-            ("hi", 2, "invalid_json", "plain_text_multi_id", "plain_text_multi_id"),
+            (
+                "hi",
+                2,
+                "invalid_json",
+                "plain_text_multi_id",
+                "plain_text_multi_id",
+            ),
         ] {
             let ids = if n == 1 { &["a"][..] } else { &["a", "b"] };
             assert_eq!(shape(Json, text, ids), json, "json {text}");
@@ -216,7 +269,10 @@ mod tests {
             "secret_ref_provider_error,secret_ref_not_found,secret_ref_not_found"
         );
         let only_errors = r#"{"protocolVersion":1,"errors":{}}"#;
-        assert_eq!(shape(AnswerMode::Json, only_errors, &["a"]), "secret_ref_not_found");
+        assert_eq!(
+            shape(AnswerMode::Json, only_errors, &["a"]),
+            "secret_ref_not_found"
+        );
     }
 
     proptest! {

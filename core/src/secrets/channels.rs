@@ -8,10 +8,29 @@ use crate::json::Path;
 
 /// Fields that hold a secret on any channel, at the channel itself and at its accounts.
 pub(super) const FIELDS: &[&str] = &[
-    "botToken", "appToken", "userToken", "token", "password", "webhookSecret", "signingSecret", "appSecret",
-    "encryptKey", "verificationToken", "appPassword", "accessToken", "botSecret", "apiPassword",
-    "clientSecret", "authToken", "privateKey", "channelAccessToken", "channelSecret", "nickserv.password",
-    "pluralkit.token", "relay.authToken", "voice.tts.providers.*.apiKey",
+    "botToken",
+    "appToken",
+    "userToken",
+    "token",
+    "password",
+    "webhookSecret",
+    "signingSecret",
+    "appSecret",
+    "encryptKey",
+    "verificationToken",
+    "appPassword",
+    "accessToken",
+    "botSecret",
+    "apiPassword",
+    "clientSecret",
+    "authToken",
+    "privateKey",
+    "channelAccessToken",
+    "channelSecret",
+    "nickserv.password",
+    "pluralkit.token",
+    "relay.authToken",
+    "voice.tts.providers.*.apiKey",
 ];
 
 /// What a field needs beyond the general rule.
@@ -29,12 +48,32 @@ enum Extra {
 /// `(channel or "*", field, what it needs)`
 const EXTRAS: &[(&str, &str, Extra)] = &[
     ("*", "botToken", Extra::NoTokenFile),
-    ("telegram", "webhookSecret", Extra::NeedsSetting("webhookUrl")),
+    (
+        "telegram",
+        "webhookSecret",
+        Extra::NeedsSetting("webhookUrl"),
+    ),
     ("zalo", "webhookSecret", Extra::NeedsSetting("webhookUrl")),
-    ("slack", "appToken", Extra::Mode("mode", "socket", "http", false)),
-    ("slack", "signingSecret", Extra::Mode("mode", "socket", "http", true)),
-    ("feishu", "encryptKey", Extra::Mode("connectionMode", "websocket", "webhook", true)),
-    ("feishu", "verificationToken", Extra::Mode("connectionMode", "websocket", "webhook", true)),
+    (
+        "slack",
+        "appToken",
+        Extra::Mode("mode", "socket", "http", false),
+    ),
+    (
+        "slack",
+        "signingSecret",
+        Extra::Mode("mode", "socket", "http", true),
+    ),
+    (
+        "feishu",
+        "encryptKey",
+        Extra::Mode("connectionMode", "websocket", "webhook", true),
+    ),
+    (
+        "feishu",
+        "verificationToken",
+        Extra::Mode("connectionMode", "websocket", "webhook", true),
+    ),
     ("matrix", "password", Extra::MatrixPassword),
 ];
 
@@ -52,14 +91,22 @@ pub(super) struct ChannelActivity {
 pub(super) fn activity(context: &Context<'_>, path: &Path) -> ChannelActivity {
     let segments = path.segments();
     let (Some(name), Some(first)) = (segments.get(1), segments.get(2)) else {
-        return ChannelActivity { active: Ok(()), owners: Vec::new() };
+        return ChannelActivity {
+            active: Ok(()),
+            owners: Vec::new(),
+        };
     };
-    let channel = Channel { context, name, base: context.at(&["channels", name]) };
-    let account = segments.get(3).filter(|_| first == "accounts" && segments.len() > 4);
+    let channel = Channel {
+        context,
+        name,
+        base: context.at(&["channels", name]),
+    };
+    let account = segments
+        .get(3)
+        .filter(|_| first == "accounts" && segments.len() > 4);
     match (account, segments.get(4)) {
         (Some(account), Some(field)) => ChannelActivity {
-            active: ancestors(context, segments)
-                .and_then(|()| channel.extra(field, Some(account))),
+            active: ancestors(context, segments).and_then(|()| channel.extra(field, Some(account))),
             owners: vec![format!("channel:{name}/{account}")],
         },
         _ => channel.base_activity(segments, first),
@@ -86,7 +133,10 @@ impl<'a> Channel<'a> {
         let accounts = self.accounts().filter(|_| !always);
         let (Ok(()), Some(accounts)) = (&above, accounts) else {
             let active = above.and_then(|()| self.extra(first, None));
-            return ChannelActivity { active, owners: default_owner };
+            return ChannelActivity {
+                active,
+                owners: default_owner,
+            };
         };
         let mut reason = format!("no enabled account of channels.{} uses it", self.name);
         let mut owners = Vec::new();
@@ -100,18 +150,24 @@ impl<'a> Channel<'a> {
             }
         }
         if owners.is_empty() {
-            return ChannelActivity { active: Err(reason), owners: default_owner };
+            return ChannelActivity {
+                active: Err(reason),
+                owners: default_owner,
+            };
         }
-        ChannelActivity { active: Ok(()), owners }
+        ChannelActivity {
+            active: Ok(()),
+            owners,
+        }
     }
 
     /// The extra condition of a base field for an account that inherits it.
     fn inherited_extra(&self, field: &str, account: &str) -> Activity {
         match self.extra_of(field) {
             // The base's own token file replaces the base's token for everybody.
-            Some(Extra::NoTokenFile) => {
-                self.extra(field, None).and_then(|()| self.extra(field, Some(account)))
-            }
+            Some(Extra::NoTokenFile) => self
+                .extra(field, None)
+                .and_then(|()| self.extra(field, Some(account))),
             Some(_) => self.extra(field, Some(account)),
             None => Ok(()),
         }
@@ -143,7 +199,10 @@ impl<'a> Channel<'a> {
                 }
             }
             Some(Extra::Mode(key, default, value, wanted)) => {
-                let mode = self.effective(key, account).and_then(Value::as_str).unwrap_or(default);
+                let mode = self
+                    .effective(key, account)
+                    .and_then(Value::as_str)
+                    .unwrap_or(default);
                 let mode = mode.trim().to_lowercase();
                 if (mode == *value) == *wanted {
                     Ok(())
@@ -157,7 +216,11 @@ impl<'a> Channel<'a> {
 
     fn matrix_password(&self, account: Option<&str>) -> Activity {
         let env = |name: &str| {
-            self.context.env.non_blank(name).is_some().then(|| format!("{name} is set"))
+            self.context
+                .env
+                .non_blank(name)
+                .is_some()
+                .then(|| format!("{name} is set"))
         };
         let configured = |account: Option<&str>| {
             let path = self.path("accessToken", account);
@@ -170,8 +233,20 @@ impl<'a> Channel<'a> {
                 .or_else(|| configured(Some("default"))),
             Some(account) => configured(Some(account))
                 .or_else(|| env(&format!("MATRIX_{}_ACCESS_TOKEN", matrix_env_part(account))))
-                .or_else(|| if account == "default" { configured(None) } else { None })
-                .or_else(|| if account == "default" { env("MATRIX_ACCESS_TOKEN") } else { None }),
+                .or_else(|| {
+                    if account == "default" {
+                        configured(None)
+                    } else {
+                        None
+                    }
+                })
+                .or_else(|| {
+                    if account == "default" {
+                        env("MATRIX_ACCESS_TOKEN")
+                    } else {
+                        None
+                    }
+                }),
         };
         better.map_or(Ok(()), Err)
     }
@@ -223,8 +298,10 @@ mod tests {
     use crate::config::EnvView;
 
     fn judge(tree: &Value, path: &str, env: &[(&str, &str)]) -> String {
-        let vars: BTreeMap<String, Zeroizing<String>> =
-            env.iter().map(|(k, v)| ((*k).to_owned(), Zeroizing::new((*v).to_owned()))).collect();
+        let vars: BTreeMap<String, Zeroizing<String>> = env
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), Zeroizing::new((*v).to_owned())))
+            .collect();
         let env = EnvView::new(vars);
         let found = activity(&Context { tree, env: &env }, &Path::parse(path).unwrap());
         match found.active {
@@ -238,13 +315,20 @@ mod tests {
         let tree = json!({"channels": {"telegram": {"botToken": "b", "accounts": {
             "a": {"tokenFile": "/t"}, "b": {}, "c": {"botToken": "own"}, "d": {"enabled": false},
         }}}});
-        assert_eq!(judge(&tree, "channels.telegram.botToken", &[]), "channel:telegram/b");
+        assert_eq!(
+            judge(&tree, "channels.telegram.botToken", &[]),
+            "channel:telegram/b"
+        );
         assert_eq!(
             judge(&tree, "channels.telegram.accounts.a.botToken", &[]),
             "no: channels.telegram.accounts.a.tokenFile is configured"
         );
-        let tree = json!({"channels": {"x": {"botToken": "b", "tokenFile": "/t", "accounts": {"a": {}}}}});
-        assert_eq!(judge(&tree, "channels.x.botToken", &[]), "no: channels.x.tokenFile is configured");
+        let tree =
+            json!({"channels": {"x": {"botToken": "b", "tokenFile": "/t", "accounts": {"a": {}}}}});
+        assert_eq!(
+            judge(&tree, "channels.x.botToken", &[]),
+            "no: channels.x.tokenFile is configured"
+        );
     }
 
     #[test]
@@ -252,8 +336,14 @@ mod tests {
         let tree = json!({"channels": {"slack": {"mode": "HTTP", "appToken": "a", "accounts": {
             "w": {}, "s": {"mode": "socket"},
         }}}});
-        assert_eq!(judge(&tree, "channels.slack.appToken", &[]), "channel:slack/s");
-        assert_eq!(judge(&tree, "channels.slack.signingSecret", &[]), "channel:slack/w");
+        assert_eq!(
+            judge(&tree, "channels.slack.appToken", &[]),
+            "channel:slack/s"
+        );
+        assert_eq!(
+            judge(&tree, "channels.slack.signingSecret", &[]),
+            "channel:slack/w"
+        );
         let tree = json!({"channels": {"feishu": {"encryptKey": "k"}}});
         assert_eq!(
             judge(&tree, "channels.feishu.encryptKey", &[]),
@@ -270,9 +360,16 @@ mod tests {
             judge(&tree, path, &[("MATRIX_MY_X2D_BOT_ACCESS_TOKEN", "t")]),
             "no: MATRIX_MY_X2D_BOT_ACCESS_TOKEN is set"
         );
-        assert_eq!(judge(&tree, "channels.matrix.password", &[]), "channel:matrix/default");
         assert_eq!(
-            judge(&tree, "channels.matrix.password", &[("MATRIX_ACCESS_TOKEN", "t")]),
+            judge(&tree, "channels.matrix.password", &[]),
+            "channel:matrix/default"
+        );
+        assert_eq!(
+            judge(
+                &tree,
+                "channels.matrix.password",
+                &[("MATRIX_ACCESS_TOKEN", "t")]
+            ),
             "no: MATRIX_ACCESS_TOKEN is set"
         );
     }

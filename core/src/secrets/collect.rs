@@ -10,7 +10,8 @@ use super::failure::Diagnostic;
 use super::gateway_auth;
 use super::pattern::{PatternIndex, Position, captures, fill};
 use super::reference::{
-    Classified, Defaults, InvalidRef, SecretRef, classify_object, classify_text, classify_unregistered,
+    Classified, Defaults, InvalidRef, SecretRef, classify_object, classify_text,
+    classify_unregistered,
 };
 use super::rules::{Expected, Role, Rule, Rules};
 use super::sensitive::is_sensitive_header;
@@ -58,9 +59,17 @@ const SKIPPED: [&str; 5] = ["secrets", "env", "meta", "wizard", "$schema"];
 
 /// Finds all surfaces. Literal secrets are moved out of the tree; [`REDACTED`] takes their place.
 pub(crate) fn collect(tree: &mut Value, rules: &Rules, defaults: &Defaults) -> Collected {
-    let mut walk = Walk { rules, defaults, path: Path::root(), found: Collected::default() };
+    let mut walk = Walk {
+        rules,
+        defaults,
+        path: Path::root(),
+        found: Collected::default(),
+    };
     if let Value::Object(map) = tree {
-        for (key, value) in map.iter_mut().filter(|(key, _)| !SKIPPED.contains(&key.as_str())) {
+        for (key, value) in map
+            .iter_mut()
+            .filter(|(key, _)| !SKIPPED.contains(&key.as_str()))
+        {
             let at = rules.index.key(&PatternIndex::start(), key);
             walk.path.push(key.as_str());
             walk.value(value, &at);
@@ -77,16 +86,22 @@ impl Collected {
     fn prefer_siblings(&mut self) {
         let mut seen: HashSet<Path> = HashSet::new();
         let mut kept = Vec::with_capacity(self.surfaces.len());
-        self.surfaces.sort_by(|a, b| (&a.path, a.sibling).cmp(&(&b.path, b.sibling)));
+        self.surfaces
+            .sort_by(|a, b| (&a.path, a.sibling).cmp(&(&b.path, b.sibling)));
         for surface in std::mem::take(&mut self.surfaces).into_iter().rev() {
             if seen.insert(surface.path.clone()) {
                 kept.push(surface);
             } else if matches!(surface.content, Content::Literal(_)) {
                 let path = &surface.path;
-                let key = path.segments().last().map(String::as_str).unwrap_or_default();
+                let key = path
+                    .segments()
+                    .last()
+                    .map(String::as_str)
+                    .unwrap_or_default();
                 let message = format!("{path}: {key}Ref is set, the plain value is ignored");
                 let code = Code::SecretsRefOverridesPlaintext;
-                self.diagnostics.push(Diagnostic::new(code, Severity::Warning, path, message));
+                self.diagnostics
+                    .push(Diagnostic::new(code, Severity::Warning, path, message));
             }
         }
         kept.reverse();
@@ -95,7 +110,10 @@ impl Collected {
 
     /// The paths that no substitution may touch: surfaces, and everything inside references.
     pub(crate) fn secret_paths(&self) -> HashSet<Path> {
-        self.surfaces.iter().map(|surface| surface.path.clone()).collect()
+        self.surfaces
+            .iter()
+            .map(|surface| surface.path.clone())
+            .collect()
     }
 }
 
@@ -109,7 +127,9 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn value(&mut self, value: &mut Value, at: &Position) {
         let rule = self.rules.index.ends(at);
-        if let Some((number, rule)) = rule.and_then(|number| Some((number, self.rules.rows.get(number)?))) {
+        if let Some((number, rule)) =
+            rule.and_then(|number| Some((number, self.rules.rows.get(number)?)))
+        {
             if self.surface(value, number, rule) {
                 return;
             }
@@ -121,7 +141,11 @@ impl Walk<'_> {
         match value {
             Value::Array(items) => {
                 let at = self.rules.index.index(at);
-                for (index, item) in items.iter_mut().enumerate().filter(|(_, item)| may_hold(item)) {
+                for (index, item) in items
+                    .iter_mut()
+                    .enumerate()
+                    .filter(|(_, item)| may_hold(item))
+                {
                     self.path.push(index.to_string());
                     self.value(item, &at);
                     self.path.pop();
@@ -146,7 +170,9 @@ impl Walk<'_> {
     /// Reads a value at a registered place. `false`: it is not a secret, look deeper.
     fn surface(&mut self, value: &mut Value, number: usize, rule: &Rule) -> bool {
         let classified = match value {
-            Value::String(text) if rule.role == Role::Unsupported || text.trim().is_empty() => return true,
+            Value::String(text) if rule.role == Role::Unsupported || text.trim().is_empty() => {
+                return true;
+            }
             Value::String(text) => classify_text(text, self.defaults),
             Value::Object(map) => match classify_object(map, self.defaults) {
                 Some(classified) => classified,
@@ -161,7 +187,10 @@ impl Walk<'_> {
             _ if rule.role == Role::Unsupported => Content::Unsupported,
             Classified::Reference(reference, legacy) => {
                 if legacy {
-                    let message = format!("{}: the reference has no provider; {} is used", self.path, reference);
+                    let message = format!(
+                        "{}: the reference has no provider; {} is used",
+                        self.path, reference
+                    );
                     self.note(Code::SecretsLegacyRefForm, Severity::Info, message);
                 }
                 Content::Reference(reference)
@@ -169,7 +198,9 @@ impl Walk<'_> {
             Classified::Template(parts) => Content::Template(parts),
             Classified::Invalid(invalid) if invalid.code == Code::ConfigRedactedValue => {
                 let issue = Issue::error(invalid.code, &self.path, invalid.message);
-                self.found.issues.push(issue.hint("put the reference or the secret back"));
+                self.found
+                    .issues
+                    .push(issue.hint("put the reference or the secret back"));
                 return true;
             }
             Classified::Invalid(invalid) => Content::Invalid(invalid),
@@ -227,11 +258,16 @@ impl Walk<'_> {
     }
 
     fn is_sensitive_header(&self) -> bool {
-        self.path.segments().last().is_some_and(|name| is_sensitive_header(name))
+        self.path
+            .segments()
+            .last()
+            .is_some_and(|name| is_sensitive_header(name))
     }
 
     fn note(&mut self, code: Code, severity: Severity, message: String) {
-        self.found.diagnostics.push(Diagnostic::new(code, severity, &self.path, message));
+        self.found
+            .diagnostics
+            .push(Diagnostic::new(code, severity, &self.path, message));
     }
 }
 
@@ -241,7 +277,12 @@ fn may_hold(value: &Value) -> bool {
 
 fn parent(path: &Path) -> Path {
     let segments = path.segments();
-    Path::new(segments.iter().take(segments.len().saturating_sub(1)).map(String::as_str))
+    Path::new(
+        segments
+            .iter()
+            .take(segments.len().saturating_sub(1))
+            .map(String::as_str),
+    )
 }
 
 /// A surface with the answer to "is it needed, and by whom?".
@@ -268,7 +309,11 @@ pub(crate) fn judge<'a>(
             None => by_container(&context, &surface.path),
         };
         diagnose(&context, surface, &active, &owners, diagnostics);
-        judged.push(Judged { surface, active, owners });
+        judged.push(Judged {
+            surface,
+            active,
+            owners,
+        });
     }
     judged
 }
@@ -276,17 +321,34 @@ pub(crate) fn judge<'a>(
 fn by_rule(context: &Context<'_>, rule: &Rule, path: &Path) -> (Activity, Vec<String>) {
     let segments = path.segments();
     let captured = captures(&rule.pattern, segments);
-    if matches!(rule.condition, Condition::Native(super::condition::Native::Channel)) {
+    if matches!(
+        rule.condition,
+        Condition::Native(super::condition::Native::Channel)
+    ) {
         let found = channels::activity(context, path);
         return (found.active, found.owners);
     }
-    let above = if rule.ancestors { ancestors(context, segments) } else { Ok(()) };
+    let above = if rule.ancestors {
+        ancestors(context, segments)
+    } else {
+        Ok(())
+    };
     let active = above.and_then(|()| evaluate(&rule.condition, context, &captured, path));
     let mut owner = fill(rule.owner, &captured);
     if owner.contains("{agent}") {
-        owner = owner.replace("{agent}", &agent_id(context, captured.first().copied().unwrap_or_default()));
+        owner = owner.replace(
+            "{agent}",
+            &agent_id(context, captured.first().copied().unwrap_or_default()),
+        );
     }
-    (active, if owner.is_empty() { Vec::new() } else { vec![owner] })
+    (
+        active,
+        if owner.is_empty() {
+            Vec::new()
+        } else {
+            vec![owner]
+        },
+    )
 }
 
 fn agent_id(context: &Context<'_>, index: &str) -> String {
@@ -306,9 +368,15 @@ fn by_container(context: &Context<'_>, path: &Path) -> (Activity, Vec<String>) {
         }
         ("plugins", "entries") => {
             let id = segment(2);
-            (plugin(context, id).and_then(|()| above()), vec![format!("plugin:{id}")])
+            (
+                plugin(context, id).and_then(|()| above()),
+                vec![format!("plugin:{id}")],
+            )
         }
-        ("agents", "list") => (above(), vec![format!("agent:{}", agent_id(context, segment(2)))]),
+        ("agents", "list") => (
+            above(),
+            vec![format!("agent:{}", agent_id(context, segment(2)))],
+        ),
         ("models", "providers") => (above(), vec![format!("provider:{}", segment(2))]),
         ("skills", "entries") => (above(), vec![format!("skill:{}", segment(2))]),
         (first, _) => (above(), vec![format!("config:{first}")]),
@@ -334,7 +402,12 @@ fn diagnose(
     };
     if let Err(reason) = active {
         let message = format!("{text}: {reason}; the reference is not resolved");
-        add(Code::SecretsRefIgnoredInactiveSurface, Severity::Warning, message, reason.clone());
+        add(
+            Code::SecretsRefIgnoredInactiveSurface,
+            Severity::Warning,
+            message,
+            reason.clone(),
+        );
     }
     if gateway_auth::PATHS.contains(&text.as_str()) {
         let (state, reason) = match gateway_auth::decide(context, &text) {
@@ -342,7 +415,12 @@ fn diagnose(
             Err(reason) => ("inactive", reason),
         };
         let message = format!("{text} is {state}: {reason}");
-        add(Code::SecretsGatewayAuthSurface, Severity::Info, message, reason);
+        add(
+            Code::SecretsGatewayAuthSurface,
+            Severity::Info,
+            message,
+            reason,
+        );
         if let Some(last) = diagnostics.last_mut() {
             last.details.insert("state".to_owned(), state.into());
         }

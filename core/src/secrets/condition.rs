@@ -81,13 +81,19 @@ pub(super) fn ancestors(context: &Context<'_>, segments: &[String]) -> Activity 
     for (depth, segment) in segments.iter().enumerate() {
         let next = match value {
             Value::Object(map) => map.get(segment),
-            Value::Array(items) => segment.parse::<usize>().ok().and_then(|index| items.get(index)),
+            Value::Array(items) => segment
+                .parse::<usize>()
+                .ok()
+                .and_then(|index| items.get(index)),
             _ => None,
         };
         let Some(next) = next else { return Ok(()) };
         if !is_enabled(Some(next)) {
             let above = segments.get(..=depth).unwrap_or_default();
-            return Err(format!("{} is false", Path::new(above.iter().map(String::as_str)).child("enabled")));
+            return Err(format!(
+                "{} is false",
+                Path::new(above.iter().map(String::as_str)).child("enabled")
+            ));
         }
         value = next;
     }
@@ -103,13 +109,21 @@ pub(super) fn evaluate(
 ) -> Activity {
     match condition {
         Condition::Always => Ok(()),
-        Condition::Inherited { over, enabled, lacks } => {
+        Condition::Inherited {
+            over,
+            enabled,
+            lacks,
+        } => {
             let over = fill(over, captures);
-            let Some(entries) = context.dotted(&over).and_then(Value::as_array) else { return Ok(()) };
+            let Some(entries) = context.dotted(&over).and_then(Value::as_array) else {
+                return Ok(());
+            };
             let lacks: Vec<&str> = lacks.split('.').collect();
             let inherits = |entry: &Value| {
                 is_enabled(Some(entry))
-                    && enabled.iter().all(|switch| is_enabled(lookup(entry, &switch.split('.').collect::<Vec<_>>())))
+                    && enabled.iter().all(|switch| {
+                        is_enabled(lookup(entry, &switch.split('.').collect::<Vec<_>>()))
+                    })
                     && lookup(entry, &lacks).is_none()
             };
             if entries.is_empty() || entries.iter().any(inherits) {
@@ -142,10 +156,16 @@ pub(super) fn plugin(context: &Context<'_>, id: &str) -> Activity {
         return Err(format!("plugin {id} is in plugins.deny"));
     }
     if !is_enabled(context.at(&["plugins", "entries", id])) {
-        return Err(format!("{} is false", Path::new(["plugins", "entries", id, "enabled"])));
+        return Err(format!(
+            "{} is false",
+            Path::new(["plugins", "entries", id, "enabled"])
+        ));
     }
     let allow = context.dotted("plugins.allow").and_then(Value::as_array);
-    let in_slot = context.dotted("plugins.slots.memory").and_then(Value::as_str) == Some(id);
+    let in_slot = context
+        .dotted("plugins.slots.memory")
+        .and_then(Value::as_str)
+        == Some(id);
     if allow.is_some_and(|allow| !allow.is_empty()) && !listed("plugins.allow") && !in_slot {
         return Err(format!("plugin {id} is not in plugins.allow"));
     }

@@ -21,13 +21,32 @@ use crate::host::{ExitState, Host, RunError, RunOutput, RunRequest};
 /// settings, none of it a credential. From the process environment only.
 #[cfg(not(windows))]
 const BASELINE: &[&str] = &[
-    "HOME", "USER", "LOGNAME", "PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "XDG_CONFIG_HOME",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "XDG_CONFIG_HOME",
     "XDG_RUNTIME_DIR",
 ];
 #[cfg(windows)]
 const BASELINE: &[&str] = &[
-    "SystemRoot", "SystemDrive", "windir", "USERPROFILE", "USERNAME", "APPDATA", "LOCALAPPDATA", "TEMP",
-    "TMP", "PATH", "PATHEXT", "ComSpec",
+    "SystemRoot",
+    "SystemDrive",
+    "windir",
+    "USERPROFILE",
+    "USERNAME",
+    "APPDATA",
+    "LOCALAPPDATA",
+    "TEMP",
+    "TMP",
+    "PATH",
+    "PATHEXT",
+    "ComSpec",
 ];
 
 /// Most runs of one provider in one activation.
@@ -49,13 +68,23 @@ impl ExecProvider<'_> {
     pub(super) fn resolve(&self, ids: &[&str]) -> Result<GroupResult, Fault> {
         let chunks = self.chunks(ids)?;
         let kind = PathKind::Exec;
-        let Self { host, home, alias, .. } = *self;
-        let policy = PathPolicy { host, home, alias, kind, settings: &self.settings.path };
+        let Self {
+            host, home, alias, ..
+        } = *self;
+        let policy = PathPolicy {
+            host,
+            home,
+            alias,
+            kind,
+            settings: &self.settings.path,
+        };
         let mut result = GroupResult::default();
         let (environment, missing) = self.environment();
         for (index, chunk) in chunks.iter().enumerate() {
             let numbered = |fault: Fault| {
-                fault.detail("chunk", index + 1).detail("chunks", chunks.len())
+                fault
+                    .detail("chunk", index + 1)
+                    .detail("chunks", chunks.len())
             };
             // Checked again before every run: time passes between them.
             let checked = policy.check()?;
@@ -64,7 +93,11 @@ impl ExecProvider<'_> {
                 arg0: self.settings.path.path.trim().to_owned(),
                 args: self.settings.args.clone(),
                 env: environment.clone(),
-                current_dir: checked.effective.parent().unwrap_or(Path::new("/")).to_owned(),
+                current_dir: checked
+                    .effective
+                    .parent()
+                    .unwrap_or(Path::new("/"))
+                    .to_owned(),
                 program: checked.effective,
                 stdin: self.request(chunk),
                 timeout: Duration::from_millis(self.settings.timeout_ms),
@@ -72,7 +105,9 @@ impl ExecProvider<'_> {
                 max_output: self.settings.max_output,
                 cancel: self.stop.cancel.clone(),
             };
-            let values = self.run(request, chunk, &missing, &mut result).map_err(numbered)?;
+            let values = self
+                .run(request, chunk, &missing, &mut result)
+                .map_err(numbered)?;
             result.values.extend(values);
         }
         result.missing_env = missing;
@@ -102,8 +137,15 @@ impl ExecProvider<'_> {
                 Ok(values) => return Ok(values),
                 Err(fault) => fault,
             };
-            let out_of_time = self.stop.remaining(self.host).is_some_and(|left| left <= backoff);
-            if attempt >= self.settings.attempts || !fault.retryable || out_of_time || self.stop.cancel.is_cancelled() {
+            let out_of_time = self
+                .stop
+                .remaining(self.host)
+                .is_some_and(|left| left <= backoff);
+            if attempt >= self.settings.attempts
+                || !fault.retryable
+                || out_of_time
+                || self.stop.cancel.is_cancelled()
+            {
                 return Err(hints::add(fault, missing));
             }
             self.host.clock.sleep(backoff);
@@ -137,7 +179,12 @@ impl ExecProvider<'_> {
                 )
                 .detail("exitCode", code)
                 .retryable();
-                Err(hints::from_output(fault, &self.settings.path.path, &output.stderr, Some(code)))
+                Err(hints::from_output(
+                    fault,
+                    &self.settings.path.path,
+                    &output.stderr,
+                    Some(code),
+                ))
             }
             ExitState::Signal(signal) => {
                 let name = signal_name(signal);
@@ -147,7 +194,12 @@ impl ExecProvider<'_> {
                 )
                 .detail("signal", name)
                 .retryable();
-                Err(hints::from_output(fault, &self.settings.path.path, &output.stderr, None))
+                Err(hints::from_output(
+                    fault,
+                    &self.settings.path.path,
+                    &output.stderr,
+                    None,
+                ))
             }
             ExitState::Lost => Err(Fault::new(
                 Code::SecretProviderExit,
@@ -171,7 +223,12 @@ impl ExecProvider<'_> {
             .hint("check the command; for a script, check that its interpreter exists")
             .retryable(),
             // The deadline of the activation cut the provider's own limit short.
-            RunError::Timeout if self.stop.remaining(self.host).is_some_and(|left| left.is_zero()) => {
+            RunError::Timeout
+                if self
+                    .stop
+                    .remaining(self.host)
+                    .is_some_and(|left| left.is_zero()) =>
+            {
                 self.stop.fault(alias)
             }
             RunError::Timeout => super::timeout_fault("exec", alias, own),
@@ -182,7 +239,9 @@ impl ExecProvider<'_> {
                     format!("exec provider \"{alias}\" printed nothing for {limit} ms"),
                 )
                 .detail("noOutputTimeoutMs", limit)
-                .hint(format!("raise secrets.providers.{alias}.noOutputTimeoutMs or check the backend"))
+                .hint(format!(
+                    "raise secrets.providers.{alias}.noOutputTimeoutMs or check the backend"
+                ))
                 .retryable()
             }
             RunError::OutputLimit => {
@@ -192,7 +251,9 @@ impl ExecProvider<'_> {
                     format!("exec provider \"{alias}\" printed more than maxOutputBytes ({limit})"),
                 )
                 .detail("maxOutputBytes", limit)
-                .hint(format!("raise secrets.providers.{alias}.maxOutputBytes (at most 20971520)"))
+                .hint(format!(
+                    "raise secrets.providers.{alias}.maxOutputBytes (at most 20971520)"
+                ))
             }
             RunError::Cancelled => self.stop.fault(alias),
         }
@@ -243,8 +304,9 @@ impl ExecProvider<'_> {
 
     /// Protocol version 1: one line of JSON.
     fn request(&self, ids: &[&str]) -> Vec<u8> {
-        let mut line =
-            json!({"protocolVersion": 1, "provider": self.alias, "ids": ids}).to_string().into_bytes();
+        let mut line = json!({"protocolVersion": 1, "provider": self.alias, "ids": ids})
+            .to_string()
+            .into_bytes();
         line.push(b'\n');
         line
     }

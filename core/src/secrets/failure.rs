@@ -213,7 +213,12 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    pub(crate) fn new(code: Code, severity: Severity, path: &Path, message: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        code: Code,
+        severity: Severity,
+        path: &Path,
+        message: impl Into<String>,
+    ) -> Self {
         Self {
             code,
             severity,
@@ -304,16 +309,26 @@ impl ActivationFailure {
         let message = match (first, self.failures.len()) {
             (Some(first), 1) => format!("required secrets are unavailable: {}", first.message),
             (Some(first), count) => {
-                format!("required secrets are unavailable: {} (and {} more)", first.message, count - 1)
+                format!(
+                    "required secrets are unavailable: {} (and {} more)",
+                    first.message,
+                    count - 1
+                )
             }
             (None, _) => "required secrets are unavailable".to_owned(),
         };
         let retryable = self.failures.iter().all(|failure| failure.retryable);
         let json = |items: Vec<Value>| Value::Array(items);
         let mut error = Error::new(Code::SecretUnresolved, message)
-            .with("failures", json(self.failures.iter().map(Failure::to_json).collect()))
+            .with(
+                "failures",
+                json(self.failures.iter().map(Failure::to_json).collect()),
+            )
             .with("notAttempted", self.not_attempted.clone())
-            .with("diagnostics", json(self.diagnostics.iter().map(Diagnostic::to_json).collect()))
+            .with(
+                "diagnostics",
+                json(self.diagnostics.iter().map(Diagnostic::to_json).collect()),
+            )
             .with("text", rendered)
             .retryable(retryable);
         if let Some(hint) = first.and_then(|first| first.hint.as_deref()) {
@@ -328,9 +343,17 @@ impl fmt::Display for ActivationFailure {
         let plural = |count: usize, word: &str| {
             format!("{count} {word}{}", if count == 1 { "" } else { "s" })
         };
-        write!(f, "required secrets are unavailable ({}", plural(self.failures.len(), "failure"))?;
+        write!(
+            f,
+            "required secrets are unavailable ({}",
+            plural(self.failures.len(), "failure")
+        )?;
         if !self.not_attempted.is_empty() {
-            write!(f, ", {} not attempted", plural(self.not_attempted.len(), "ref"))?;
+            write!(
+                f,
+                ", {} not attempted",
+                plural(self.not_attempted.len(), "ref")
+            )?;
         }
         f.write_str(")")?;
         for failure in &self.failures {
@@ -338,15 +361,33 @@ impl fmt::Display for ActivationFailure {
                 (Scope::Provider, Some(source), Some(provider)) => {
                     format!("provider {}:{provider}", source.as_str())
                 }
-                _ => failure.refs.first().cloned().unwrap_or_else(|| failure.scope.as_str().to_owned()),
+                _ => failure
+                    .refs
+                    .first()
+                    .cloned()
+                    .unwrap_or_else(|| failure.scope.as_str().to_owned()),
             };
-            let reason = failure.reason.as_ref().map(|reason| format!("/{reason}")).unwrap_or_default();
-            write!(f, "\n- {label} [{}{reason}] {}", failure.code, failure.message)?;
+            let reason = failure
+                .reason
+                .as_ref()
+                .map(|reason| format!("/{reason}"))
+                .unwrap_or_default();
+            write!(
+                f,
+                "\n- {label} [{}{reason}] {}",
+                failure.code, failure.message
+            )?;
             if !failure.paths.is_empty() {
                 write!(f, "\n    used by {}", failure.paths.join(", "))?;
             }
             if let Some((file, place)) = &failure.declared_at {
-                write!(f, "\n    declared at {}:{}:{}", file.display(), place.line, place.column)?;
+                write!(
+                    f,
+                    "\n    declared at {}:{}:{}",
+                    file.display(),
+                    place.line,
+                    place.column
+                )?;
             }
             if let Some(hint) = &failure.hint {
                 write!(f, "\n    hint: {hint}")?;

@@ -6,13 +6,20 @@ use super::condition::{Activity, Context, is_set};
 use crate::json::Path;
 
 /// The four paths.
-pub(super) const PATHS: [&str; 4] =
-    ["gateway.auth.token", "gateway.auth.password", "gateway.remote.token", "gateway.remote.password"];
+pub(super) const PATHS: [&str; 4] = [
+    "gateway.auth.token",
+    "gateway.auth.password",
+    "gateway.remote.token",
+    "gateway.remote.password",
+];
 
 /// Whether a gateway credential is active; in both cases what decided it.
 pub(super) fn decide(context: &Context<'_>, path: &str) -> Result<String, String> {
     let set = |path: &str| is_set(context.dotted(path));
-    let mode = context.dotted("gateway.auth.mode").and_then(Value::as_str).map(str::trim);
+    let mode = context
+        .dotted("gateway.auth.mode")
+        .and_then(Value::as_str)
+        .map(str::trim);
     let env_token = context.env.non_blank("OPENCLAW_GATEWAY_TOKEN").is_some();
     let env_password = context.env.non_blank("OPENCLAW_GATEWAY_PASSWORD").is_some();
     let (auth_token, auth_password) = (set("gateway.auth.token"), set("gateway.auth.password"));
@@ -48,7 +55,9 @@ pub(super) fn decide(context: &Context<'_>, path: &str) -> Result<String, String
         "gateway.remote.token" if !token_allowed => Err(mode_text),
         "gateway.remote.token" if env_token => no("OPENCLAW_GATEWAY_TOKEN is set"),
         "gateway.remote.token" if auth_token => no("gateway.auth.token is configured"),
-        "gateway.remote.password" if !password_wins && mode.is_none() => no("a gateway token is configured"),
+        "gateway.remote.password" if !password_wins && mode.is_none() => {
+            no("a gateway token is configured")
+        }
         "gateway.remote.password" if !password_wins => Err(mode_text),
         "gateway.remote.password" if env_password => no("OPENCLAW_GATEWAY_PASSWORD is set"),
         "gateway.remote.password" if auth_password => no("gateway.auth.password is configured"),

@@ -28,10 +28,10 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+pub(crate) use failure::{ActivationFailure, sort_diagnostics};
 pub use failure::{Diagnostic, Failure, Scope};
 pub use reference::{SecretRef, SecretSource};
 pub use resolve::ProviderReport;
-pub(crate) use failure::{ActivationFailure, sort_diagnostics};
 pub(crate) use resolve::Stop;
 pub(crate) use rules::Rules;
 
@@ -61,14 +61,24 @@ pub(crate) struct Loaded {
 pub(crate) fn load(mut source: Source, rules: Rules) -> Result<Loaded, Error> {
     let defaults = reference::Defaults::read(&source.tree);
     let args = secrets_in_args(&source.tree);
-    let Collected { surfaces, mut diagnostics, issues, has_literal } =
-        collect_into(&mut source, &rules, &defaults);
+    let Collected {
+        surfaces,
+        mut diagnostics,
+        issues,
+        has_literal,
+    } = collect_into(&mut source, &rules, &defaults);
     for issue in issues {
         source.push(issue);
     }
     for (path, name) in args {
-        let message = format!("{path}: {name} is put on the command line, which other users can see");
-        diagnostics.push(Diagnostic::new(Code::SecretsSecretInArgs, Severity::Warning, &path, message));
+        let message =
+            format!("{path}: {name} is put on the command line, which other users can see");
+        diagnostics.push(Diagnostic::new(
+            Code::SecretsSecretInArgs,
+            Severity::Warning,
+            &path,
+            message,
+        ));
     }
     if has_literal {
         if let Some((file, mode)) = source.open_to_others() {
@@ -80,7 +90,13 @@ pub(crate) fn load(mut source: Source, rules: Rules) -> Result<Loaded, Error> {
         }
     }
     let providers = Providers::read(&source.tree);
-    let loaded = Loaded { source, surfaces, providers, diagnostics, rules };
+    let loaded = Loaded {
+        source,
+        surfaces,
+        providers,
+        diagnostics,
+        rules,
+    };
     loaded.validate()
 }
 
@@ -97,12 +113,25 @@ impl Loaded {
         let mut issues: Vec<Issue> = Vec::new();
         let providers = &mut self.providers;
         let problems = std::mem::take(&mut providers.problems);
-        issues.extend(problems.into_iter().map(|problem| Issue::mismatch(Severity::Error, problem)));
+        issues.extend(
+            problems
+                .into_iter()
+                .map(|problem| Issue::mismatch(Severity::Error, problem)),
+        );
         let unknown = std::mem::take(&mut providers.unknown);
-        issues.extend(unknown.into_iter().map(|problem| Issue::mismatch(Severity::Warning, problem)));
+        issues.extend(
+            unknown
+                .into_iter()
+                .map(|problem| Issue::mismatch(Severity::Warning, problem)),
+        );
         let mut ignored = Vec::new();
-        let judged =
-            judge(&self.surfaces, &self.rules, &self.source.tree, &self.source.env, &mut ignored);
+        let judged = judge(
+            &self.surfaces,
+            &self.rules,
+            &self.source.tree,
+            &self.source.env,
+            &mut ignored,
+        );
         let used: BTreeSet<&str> = judged
             .iter()
             .filter(|judged| judged.active.is_ok())
@@ -117,7 +146,11 @@ impl Loaded {
                 // nothing uses only waits to be fixed.
                 let used = used.contains(alias.as_str());
                 let fatal = problem.unknown_key || used;
-                let severity = if fatal { Severity::Error } else { Severity::Warning };
+                let severity = if fatal {
+                    Severity::Error
+                } else {
+                    Severity::Warning
+                };
                 issues.push(Issue::mismatch(severity, problem.clone()));
             }
         }
@@ -233,7 +266,13 @@ impl Loaded {
     ) -> Result<Activated, ActivationFailure> {
         let mut diagnostics = self.diagnostics.clone();
         let source = &self.source;
-        let judged = judge(&self.surfaces, &self.rules, &source.tree, &source.env, &mut diagnostics);
+        let judged = judge(
+            &self.surfaces,
+            &self.rules,
+            &source.tree,
+            &source.env,
+            &mut diagnostics,
+        );
         let mut failures = Vec::new();
         let mut wanted: BTreeSet<SecretRef> = BTreeSet::new();
         for judged in judged.iter().filter(|judged| judged.active.is_ok()) {
@@ -255,10 +294,21 @@ impl Loaded {
 
         let mut placed = Placed::default();
         for judged in judged {
-            self.place(judged, &resolution, &mut placed, &mut diagnostics, &mut failures);
+            self.place(
+                judged,
+                &resolution,
+                &mut placed,
+                &mut diagnostics,
+                &mut failures,
+            );
         }
         let literals = placed.inactive_literals.values();
-        let known = resolution.values.values().filter_map(text_of).chain(literals).chain(placed.secrets());
+        let known = resolution
+            .values
+            .values()
+            .filter_map(text_of)
+            .chain(literals)
+            .chain(placed.secrets());
         let mut scrubber = Scrubber::new(known);
         scrubber.failures(&mut failures);
         scrubber.diagnostics(&mut diagnostics);
@@ -268,8 +318,16 @@ impl Loaded {
             for failure in &mut failures {
                 failure.declared_at = self.declared_at(failure);
             }
-            let not_attempted = resolution.not_attempted.iter().map(ToString::to_string).collect();
-            let mut failure = ActivationFailure { failures, not_attempted, diagnostics };
+            let not_attempted = resolution
+                .not_attempted
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            let mut failure = ActivationFailure {
+                failures,
+                not_attempted,
+                diagnostics,
+            };
             failure.sort();
             return Err(failure);
         }
@@ -290,7 +348,12 @@ impl Loaded {
     }
 
     /// The references that an active surface needs; what is wrong with it without any I/O.
-    fn want(&self, judged: &Judged<'_>, wanted: &mut BTreeSet<SecretRef>, failures: &mut Vec<Failure>) {
+    fn want(
+        &self,
+        judged: &Judged<'_>,
+        wanted: &mut BTreeSet<SecretRef>,
+        failures: &mut Vec<Failure>,
+    ) {
         let path = &judged.surface.path;
         let fault = match &judged.surface.content {
             Content::Reference(reference) => {
@@ -312,7 +375,9 @@ impl Loaded {
             }
             Content::Unsupported => Fault::new(
                 Code::SecretRefUnsupportedSurface,
-                format!("{path} does not accept a secret reference; use a plain string (it may be \"${{NAME}}\")"),
+                format!(
+                    "{path} does not accept a secret reference; use a plain string (it may be \"${{NAME}}\")"
+                ),
             ),
         };
         let scope = match judged.surface.content {
@@ -325,11 +390,14 @@ impl Loaded {
             source: None,
             provider: None,
             id: None,
-            ..fault.failure(scope, &SecretRef {
-                source: SecretSource::Env,
-                provider: String::new(),
-                id: String::new(),
-            })
+            ..fault.failure(
+                scope,
+                &SecretRef {
+                    source: SecretSource::Env,
+                    provider: String::new(),
+                    id: String::new(),
+                },
+            )
         });
     }
 
@@ -366,7 +434,12 @@ impl Loaded {
         }
         for failure in failures {
             for label in &failure.refs {
-                for judged in users.get(label).into_iter().flatten().filter_map(|index| judged.get(*index)) {
+                for judged in users
+                    .get(label)
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|index| judged.get(*index))
+                {
                     failure.paths.push(judged.surface.path.to_string());
                     failure.owners.extend(judged.owners.iter().cloned());
                 }
@@ -400,11 +473,19 @@ impl Loaded {
         let value = match (&judged.active, &surface.content) {
             (Err(reason), content) => {
                 if let Content::Literal(Resolved::Text(text)) = content {
-                    placed.inactive_literals.insert(surface.path.to_string(), text.clone());
+                    placed
+                        .inactive_literals
+                        .insert(surface.path.to_string(), text.clone());
                 }
                 let state = State::Inactive(reason.clone());
                 let path = surface.path.clone();
-                placed.entries.push(Entry { path, state, origin, owners: judged.owners, reference });
+                placed.entries.push(Entry {
+                    path,
+                    state,
+                    origin,
+                    owners: judged.owners,
+                    reference,
+                });
                 return;
             }
             (Ok(()), Content::Reference(reference)) => resolution.values.get(reference).cloned(),
@@ -418,11 +499,20 @@ impl Loaded {
             Ok(value) => {
                 let path = surface.path.clone();
                 let state = State::Ready(value);
-                placed.entries.push(Entry { path, state, origin, owners: judged.owners, reference });
+                placed.entries.push(Entry {
+                    path,
+                    state,
+                    origin,
+                    owners: judged.owners,
+                    reference,
+                });
             }
             Err(fault) => {
-                let nobody =
-                    SecretRef { source: SecretSource::Env, provider: String::new(), id: String::new() };
+                let nobody = SecretRef {
+                    source: SecretSource::Env,
+                    provider: String::new(),
+                    id: String::new(),
+                };
                 let scope = match fault.code {
                     Code::SecretRefRedactedValue => Scope::Ref,
                     _ => Scope::Assignment,
@@ -457,9 +547,9 @@ impl Loaded {
     /// Where a failure's provider is declared.
     fn declared_at(&self, failure: &Failure) -> Option<(std::path::PathBuf, crate::json::Place)> {
         match (failure.scope, &failure.provider) {
-            (Scope::Provider, Some(alias)) if self.providers.declared.contains_key(alias) => {
-                self.source.locate(&Path::new(["secrets", "providers", alias]))
-            }
+            (Scope::Provider, Some(alias)) if self.providers.declared.contains_key(alias) => self
+                .source
+                .locate(&Path::new(["secrets", "providers", alias])),
             _ => self.source.locate(&Path::parse(failure.paths.first()?)?),
         }
     }
@@ -499,8 +589,14 @@ fn text_of(value: &Resolved) -> Option<&SecretText> {
 
 fn secret_of(value: &Resolved) -> Option<SecretValue> {
     match value {
-        Resolved::Text(text) => Some(SecretValue { text: text.clone(), is_json: false }),
-        Resolved::Object(text) => Some(SecretValue { text: text.clone(), is_json: true }),
+        Resolved::Text(text) => Some(SecretValue {
+            text: text.clone(),
+            is_json: false,
+        }),
+        Resolved::Object(text) => Some(SecretValue {
+            text: text.clone(),
+            is_json: true,
+        }),
         Resolved::Other(_) => None,
     }
 }
@@ -529,7 +625,8 @@ fn fit(
     let path = &surface.path;
     let label = reference.map_or_else(|| "the value".to_owned(), ToString::to_string);
     let wrong_type = |actual: &str| {
-        let message = format!("{path}: {label} resolved to {actual}, a non-empty string is required");
+        let message =
+            format!("{path}: {label} resolved to {actual}, a non-empty string is required");
         let fault = Fault::new(Code::SecretRefValueType, message).detail("actual", actual);
         match actual {
             "number" | "boolean" => fault.hint("quote the value in the secrets file"),
@@ -538,7 +635,10 @@ fn fit(
     };
     let text = match value {
         Resolved::Object(text) if surface.expected == Expected::TextOrObject => {
-            return Ok(SecretValue { text, is_json: true });
+            return Ok(SecretValue {
+                text,
+                is_json: true,
+            });
         }
         Resolved::Object(_) => return Err(wrong_type("object")),
         Resolved::Other(actual) => return Err(wrong_type(actual)),
@@ -549,7 +649,8 @@ fn fit(
         return Err(wrong_type("empty"));
     }
     if PLACEHOLDERS.contains(&trimmed) {
-        let message = format!("{path}: {label} resolved to a redaction placeholder, not a credential");
+        let message =
+            format!("{path}: {label} resolved to a redaction placeholder, not a credential");
         return Err(Fault::new(Code::SecretRefRedactedValue, message));
     }
     let mut note = |code: Code, what: &str| {
@@ -558,12 +659,25 @@ fn fit(
     };
     let line_break = trimmed.contains(['\n', '\r']);
     if !surface.multiline && (trimmed.len() != text.len() || line_break) {
-        note(Code::SecretsValueWhitespace, "has white space at its ends or a line break inside");
+        note(
+            Code::SecretsValueWhitespace,
+            "has white space at its ends or a line break inside",
+        );
     }
-    if text.expose().chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
-        note(Code::SecretsValueControlChars, "contains control characters");
+    if text
+        .expose()
+        .chars()
+        .any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+    {
+        note(
+            Code::SecretsValueControlChars,
+            "contains control characters",
+        );
     }
-    Ok(SecretValue { text, is_json: false })
+    Ok(SecretValue {
+        text,
+        is_json: false,
+    })
 }
 
 /// The longest time an activation may take, as a point on the host's monotonic clock.
@@ -579,6 +693,8 @@ fn timeout_fault(source: &str, alias: &str, limit: Duration) -> Fault {
         format!("{source} provider \"{alias}\" did not finish within {ms} ms"),
     )
     .detail("timeoutMs", u64::try_from(ms).unwrap_or(u64::MAX))
-    .hint(format!("raise secrets.providers.{alias}.timeoutMs (at most 120000) or check the backend"))
+    .hint(format!(
+        "raise secrets.providers.{alias}.timeoutMs (at most 120000) or check the backend"
+    ))
     .retryable()
 }

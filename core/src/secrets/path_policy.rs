@@ -66,19 +66,30 @@ impl PathPolicy<'_> {
         let files = &self.host.files;
         let path = expand_home(&self.settings.path, self.home);
         if !path.is_absolute() {
-            return Err(self.insecure("not_absolute", format!("{} must be an absolute path", self.name())));
+            return Err(self.insecure(
+                "not_absolute",
+                format!("{} must be an absolute path", self.name()),
+            ));
         }
-        let own = files.lstat(&path).map_err(|error| self.unreadable(&path, &error))?;
+        let own = files
+            .lstat(&path)
+            .map_err(|error| self.unreadable(&path, &error))?;
         let effective = self.effective(&path, own)?;
         let (meta, open) = self.facts(&effective)?;
         if meta.kind != FileKind::Regular {
             let kind = kind_name(meta.kind);
             let message = format!("{} is a {kind}, not a regular file", self.name());
-            return Err(self.insecure("not_regular_file", message).detail("kind", kind));
+            return Err(self
+                .insecure("not_regular_file", message)
+                .detail("kind", kind));
         }
         self.inside_trusted_dirs(&effective)?;
         if self.settings.allow_insecure {
-            return Ok(Checked { effective, open, bypassed: true });
+            return Ok(Checked {
+                effective,
+                open,
+                bypassed: true,
+            });
         }
         self.permissions(&effective, meta)?;
         self.owner(meta)?;
@@ -91,7 +102,11 @@ impl PathPolicy<'_> {
                     .hint(format!("chmod u+x {}", effective.display())));
             }
         }
-        Ok(Checked { effective, open, bypassed: false })
+        Ok(Checked {
+            effective,
+            open,
+            bypassed: false,
+        })
     }
 
     /// The path with links resolved, if links are allowed.
@@ -99,17 +114,28 @@ impl PathPolicy<'_> {
         let files = &self.host.files;
         if own.kind == FileKind::Symlink && !self.settings.allow_symlink {
             let target = files.canonical(path).or_else(|_| files.read_link(path));
-            let target = target.map(|target| target.display().to_string()).unwrap_or_default();
-            let folder = Path::new(&target).parent().map(|folder| folder.display().to_string());
+            let target = target
+                .map(|target| target.display().to_string())
+                .unwrap_or_default();
+            let folder = Path::new(&target)
+                .parent()
+                .map(|folder| folder.display().to_string());
             let allow = self.kind.allow_symlink_field();
             let message = format!("{} is a symbolic link to {target}", self.name());
-            return Err(self.insecure("symlink", message).detail("target", target.clone()).hint(format!(
-                "set {allow}: true with trustedDirs: [\"{}\"], or use {target}",
-                folder.unwrap_or_default()
-            )));
+            return Err(self
+                .insecure("symlink", message)
+                .detail("target", target.clone())
+                .hint(format!(
+                    "set {allow}: true with trustedDirs: [\"{}\"], or use {target}",
+                    folder.unwrap_or_default()
+                )));
         }
         files.canonical(path).map_err(|error| {
-            let message = format!("{} leads to a file that cannot be reached ({})", self.name(), errno(&error));
+            let message = format!(
+                "{} leads to a file that cannot be reached ({})",
+                self.name(),
+                errno(&error)
+            );
             self.insecure("symlink_target_unreadable", message)
         })
     }
@@ -131,14 +157,27 @@ impl PathPolicy<'_> {
         let dirs = &self.settings.trusted_dirs;
         let inside = |dir: &String| {
             let dir = expand_home(dir, self.home);
-            self.host.files.canonical(&dir).is_ok_and(|dir| effective.starts_with(dir))
+            self.host
+                .files
+                .canonical(&dir)
+                .is_ok_and(|dir| effective.starts_with(dir))
         };
         if dirs.is_empty() || dirs.iter().any(inside) {
             return Ok(());
         }
-        let folder = effective.parent().unwrap_or(effective).display().to_string();
-        let message = format!("{}: {} is not inside trustedDirs", self.name(), effective.display());
-        Err(self.insecure("outside_trusted_dirs", message).hint(format!("add \"{folder}\" to trustedDirs")))
+        let folder = effective
+            .parent()
+            .unwrap_or(effective)
+            .display()
+            .to_string();
+        let message = format!(
+            "{}: {} is not inside trustedDirs",
+            self.name(),
+            effective.display()
+        );
+        Err(self
+            .insecure("outside_trusted_dirs", message)
+            .hint(format!("add \"{folder}\" to trustedDirs")))
     }
 
     fn permissions(&self, effective: &Path, meta: FileMeta) -> Result<(), Fault> {
@@ -147,7 +186,11 @@ impl PathPolicy<'_> {
             return Ok(());
         }
         let fix = format!("{:03o}", meta.mode & 0o777 & !self.kind.forbidden_bits());
-        let message = format!("{}: mode {:04o} lets other users in", self.name(), meta.mode & 0o7777);
+        let message = format!(
+            "{}: mode {:04o} lets other users in",
+            self.name(),
+            meta.mode & 0o7777
+        );
         Err(self
             .insecure("too_open", message)
             .detail("mode", format!("{:04o}", meta.mode & 0o7777))
@@ -159,16 +202,30 @@ impl PathPolicy<'_> {
         if meta.uid == current || meta.uid == 0 {
             return Ok(());
         }
-        let message = format!("{}: owned by uid {}, must be {current} or root", self.name(), meta.uid);
-        Err(self.insecure("owner", message).detail("uid", meta.uid).detail("expectedUid", current))
+        let message = format!(
+            "{}: owned by uid {}, must be {current} or root",
+            self.name(),
+            meta.uid
+        );
+        Err(self
+            .insecure("owner", message)
+            .detail("uid", meta.uid)
+            .detail("expectedUid", current))
     }
 
     fn ancestors(&self, effective: &Path) -> Result<(), Fault> {
         for folder in effective.ancestors().skip(1) {
-            let meta = self.host.files.stat(folder).map_err(|error| self.unreadable(folder, &error))?;
+            let meta = self
+                .host
+                .files
+                .stat(folder)
+                .map_err(|error| self.unreadable(folder, &error))?;
             if meta.mode & 0o002 != 0 && meta.mode & 0o1000 == 0 {
-                let message =
-                    format!("{}: every user can write to the folder {}", self.name(), folder.display());
+                let message = format!(
+                    "{}: every user can write to the folder {}",
+                    self.name(),
+                    folder.display()
+                );
                 return Err(self
                     .insecure("ancestor_world_writable", message)
                     .hint(format!("chmod o-w {}", folder.display())));
@@ -191,8 +248,15 @@ impl PathPolicy<'_> {
             io::ErrorKind::PermissionDenied => "permission_denied",
             _ => "io",
         };
-        let message = format!("{}: cannot read {} ({})", self.name(), path.display(), errno(error));
-        Fault::new(Code::SecretProviderUnreadable, message).reason(reason).retryable()
+        let message = format!(
+            "{}: cannot read {} ({})",
+            self.name(),
+            path.display(),
+            errno(error)
+        );
+        Fault::new(Code::SecretProviderUnreadable, message)
+            .reason(reason)
+            .retryable()
     }
 }
 

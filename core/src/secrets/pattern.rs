@@ -59,7 +59,9 @@ impl PatternIndex {
         let mut at = 0;
         for step in steps(pattern) {
             let fresh = self.nodes.len();
-            let Some(node) = self.nodes.get_mut(at) else { return };
+            let Some(node) = self.nodes.get_mut(at) else {
+                return;
+            };
             let next = match step {
                 Step::Literal(name) => *node.literal.entry(name).or_insert(fresh),
                 Step::AnyKey => *node.any_key.get_or_insert(fresh),
@@ -78,24 +80,41 @@ impl PatternIndex {
     /// One step down to a key.
     pub(super) fn key(&self, position: &Position, key: &str) -> Position {
         let nodes = position.iter().filter_map(|at| self.nodes.get(*at));
-        nodes.flat_map(|node| node.literal.get(key).copied().into_iter().chain(node.any_key)).collect()
+        nodes
+            .flat_map(|node| {
+                node.literal
+                    .get(key)
+                    .copied()
+                    .into_iter()
+                    .chain(node.any_key)
+            })
+            .collect()
     }
 
     /// One step down to an index.
     pub(super) fn index(&self, position: &Position) -> Position {
-        position.iter().filter_map(|at| self.nodes.get(*at)?.any_index).collect()
+        position
+            .iter()
+            .filter_map(|at| self.nodes.get(*at)?.any_index)
+            .collect()
     }
 
     /// The patterns that end at a position, lowest number first.
     pub(super) fn ends(&self, position: &Position) -> Option<usize> {
-        position.iter().filter_map(|at| self.nodes.get(*at)?.ends.iter().min()).min().copied()
+        position
+            .iter()
+            .filter_map(|at| self.nodes.get(*at)?.ends.iter().min())
+            .min()
+            .copied()
     }
 }
 
 /// The segments of a path that the pattern's wildcards matched, in order.
 pub(super) fn captures<'a>(pattern: &str, segments: &'a [String]) -> Vec<&'a str> {
     let wild = steps(pattern).into_iter().zip(segments);
-    wild.filter(|(step, _)| !matches!(step, Step::Literal(_))).map(|(_, text)| text.as_str()).collect()
+    wild.filter(|(step, _)| !matches!(step, Step::Literal(_)))
+        .map(|(_, text)| text.as_str())
+        .collect()
 }
 
 /// Replaces `{0}`, `{1}`, … by captures.
@@ -128,11 +147,23 @@ mod tests {
         index.add("models.providers.*.apiKey", 0);
         index.add("agents.list[].x.apiKey", 1);
         index.add("models.providers.special.apiKey", 2);
-        assert_eq!(find(&index, &["models", "providers", "p", "apiKey"]), Some(0));
-        assert_eq!(find(&index, &["models", "providers", "special", "apiKey"]), Some(0));
-        assert_eq!(find(&index, &["agents", "list", "3", "x", "apiKey"]), Some(1));
+        assert_eq!(
+            find(&index, &["models", "providers", "p", "apiKey"]),
+            Some(0)
+        );
+        assert_eq!(
+            find(&index, &["models", "providers", "special", "apiKey"]),
+            Some(0)
+        );
+        assert_eq!(
+            find(&index, &["agents", "list", "3", "x", "apiKey"]),
+            Some(1)
+        );
         assert_eq!(find(&index, &["models", "providers", "apiKey"]), None);
-        assert_eq!(find(&index, &["models", "providers", "p", "apiKey", "x"]), None);
+        assert_eq!(
+            find(&index, &["models", "providers", "p", "apiKey", "x"]),
+            None
+        );
     }
 
     #[test]

@@ -89,8 +89,9 @@ pub(crate) struct Providers {
 const MAX_BYTES: u64 = 20_971_520;
 const MAX_TIMEOUT: u64 = 120_000;
 /// Never in a command: it is run without a shell, so these can only be mistakes.
-const FORBIDDEN_IN_COMMAND: &[char] =
-    &['\0', '\r', '\n', ';', '&', '|', '`', '$', '<', '>', '\'', '"'];
+const FORBIDDEN_IN_COMMAND: &[char] = &[
+    '\0', '\r', '\n', ';', '&', '|', '`', '$', '<', '>', '\'', '"',
+];
 
 impl Providers {
     /// Reads the section of the effective configuration.
@@ -107,7 +108,8 @@ impl Providers {
         let defaults = fields.object("defaults");
         let resolution = fields.object("resolution");
         let retry = fields.object("retry");
-        let (unknown, wrong): (Vec<_>, Vec<_>) = fields.finish().into_iter().partition(|m| m.unknown_key);
+        let (unknown, wrong): (Vec<_>, Vec<_>) =
+            fields.finish().into_iter().partition(|m| m.unknown_key);
         problems.extend(wrong);
 
         if let Some(map) = defaults {
@@ -120,7 +122,11 @@ impl Providers {
             }
             problems.extend(fields.finish());
         }
-        let limits = limits(resolution.unwrap_or(&empty), &root.child("resolution"), &mut problems);
+        let limits = limits(
+            resolution.unwrap_or(&empty),
+            &root.child("resolution"),
+            &mut problems,
+        );
         let retry = retry_settings(retry, &root.child("retry"), (1, 500), &mut problems);
 
         let path = root.child("providers");
@@ -134,14 +140,22 @@ impl Providers {
             }
             providers.insert(alias.clone(), read_provider(value, &path, retry));
         }
-        Self { declared: providers, defaults: Defaults::read(tree), limits, problems, unknown }
+        Self {
+            declared: providers,
+            defaults: Defaults::read(tree),
+            limits,
+            problems,
+            unknown,
+        }
     }
 
     /// The provider of a reference.
     pub(crate) fn find(&self, reference: &SecretRef) -> Result<Found<'_>, Fault> {
         let alias = reference.provider.as_str();
         let declared = self.declared.get(alias);
-        if let Some(provider) = declared.filter(|provider| provider.source == Some(reference.source)) {
+        if let Some(provider) =
+            declared.filter(|provider| provider.source == Some(reference.source))
+        {
             return match provider.problems.first() {
                 None => Ok(Found::Declared(&provider.settings)),
                 Some(problem) => Err(Fault::new(
@@ -157,7 +171,8 @@ impl Providers {
             };
         }
         // The built-in provider stays reachable even if its alias is declared for another source.
-        if reference.source == SecretSource::Env && alias == self.defaults.alias(SecretSource::Env) {
+        if reference.source == SecretSource::Env && alias == self.defaults.alias(SecretSource::Env)
+        {
             return Ok(Found::BuiltInEnv);
         }
         let source = reference.source.as_str();
@@ -225,13 +240,19 @@ fn retry_settings(
     let Some(map) = map else { return defaults };
     let mut fields = Fields::new(map, path);
     let attempts = fields.integer("attempts", 1..=5).unwrap_or(defaults.0);
-    let backoff = fields.integer("backoffMs", 0..=60_000).unwrap_or(defaults.1);
+    let backoff = fields
+        .integer("backoffMs", 0..=60_000)
+        .unwrap_or(defaults.1);
     problems.extend(fields.finish());
     (attempts, backoff)
 }
 
 fn read_provider(value: &Value, path: &Path, retry: (u64, u64)) -> Provider {
-    let unusable = |problems| Provider { source: None, settings: Settings::Unusable, problems };
+    let unusable = |problems| Provider {
+        source: None,
+        settings: Settings::Unusable,
+        problems,
+    };
     let Value::Object(map) = value else {
         return unusable(vec![mismatch(path, "must be an object")]);
     };
@@ -241,7 +262,10 @@ fn read_provider(value: &Value, path: &Path, retry: (u64, u64)) -> Provider {
         None => {
             fields.wrong::<()>("source", "must be \"env\", \"file\" or \"exec\"");
             // The other keys cannot be judged without the source.
-            let problems = fields.finish().into_iter().filter(|problem| !problem.unknown_key);
+            let problems = fields
+                .finish()
+                .into_iter()
+                .filter(|problem| !problem.unknown_key);
             return unusable(problems.take(1).collect());
         }
     };
@@ -249,25 +273,43 @@ fn read_provider(value: &Value, path: &Path, retry: (u64, u64)) -> Provider {
     let settings = match source {
         SecretSource::Env => Settings::Env(read_env(&mut fields)),
         SecretSource::File => Settings::File(read_file(&mut fields)),
-        SecretSource::Exec => Settings::Exec(Box::new(read_exec(&mut fields, path, retry, &mut extra))),
+        SecretSource::Exec => {
+            Settings::Exec(Box::new(read_exec(&mut fields, path, retry, &mut extra)))
+        }
     };
     let mut problems = fields.finish();
     problems.extend(extra);
-    Provider { source: Some(source), settings, problems }
+    Provider {
+        source: Some(source),
+        settings,
+        problems,
+    }
 }
 
 fn read_env(fields: &mut Fields<'_>) -> EnvSettings {
     let names = fields.strings("allowlist", 256);
     if names.iter().flatten().any(|name| !is_env_id(name)) {
-        fields.wrong::<()>("allowlist", "entries look like OPENAI_API_KEY (A-Z, 0-9, _; at most 128)");
+        fields.wrong::<()>(
+            "allowlist",
+            "entries look like OPENAI_API_KEY (A-Z, 0-9, _; at most 128)",
+        );
     }
-    EnvSettings { allowlist: names.map(owned) }
+    EnvSettings {
+        allowlist: names.map(owned),
+    }
 }
 
-fn read_path(fields: &mut Fields<'_>, path: &'static str, allow_symlink: &'static str) -> PathSettings {
+fn read_path(
+    fields: &mut Fields<'_>,
+    path: &'static str,
+    allow_symlink: &'static str,
+) -> PathSettings {
     let text = fields.string(path).unwrap_or_default();
     let trusted = fields.strings("trustedDirs", 64).unwrap_or_default();
-    if trusted.iter().any(|dir| !(dir.starts_with('/') || dir.starts_with('~') || is_drive(dir))) {
+    if trusted
+        .iter()
+        .any(|dir| !(dir.starts_with('/') || dir.starts_with('~') || is_drive(dir)))
+    {
         fields.wrong::<()>("trustedDirs", "entries must be absolute paths");
     }
     PathSettings {
@@ -302,33 +344,55 @@ fn read_exec(
     extra: &mut Vec<Mismatch>,
 ) -> ExecSettings {
     if fields.value("pluginIntegration").is_some() {
-        fields.wrong::<()>("pluginIntegration", "plugin integrations are not supported; give a command");
+        fields.wrong::<()>(
+            "pluginIntegration",
+            "plugin integrations are not supported; give a command",
+        );
     }
     let command = read_path(fields, "command", "allowSymlinkCommand");
     let text = command.path.trim();
     if text.contains(FORBIDDEN_IN_COMMAND) {
-        fields.wrong::<()>("command", "must be a path without shell characters; arguments go to args");
+        fields.wrong::<()>(
+            "command",
+            "must be a path without shell characters; arguments go to args",
+        );
     } else if !(text.starts_with('/') || text.starts_with("~/") || is_drive(text)) {
         fields.wrong::<()>("command", "must be an absolute path");
     }
     let args = fields.strings("args", 128).unwrap_or_default();
-    if args.iter().any(|arg| arg.chars().count() > 1024 || arg.contains('\0')) {
-        fields.wrong::<()>("args", "entries may have at most 1024 characters and no NUL");
+    if args
+        .iter()
+        .any(|arg| arg.chars().count() > 1024 || arg.contains('\0'))
+    {
+        fields.wrong::<()>(
+            "args",
+            "entries may have at most 1024 characters and no NUL",
+        );
     }
     let timeout_ms = fields.integer("timeoutMs", 1..=MAX_TIMEOUT).unwrap_or(5000);
-    let silence_ms = fields.integer("noOutputTimeoutMs", 1..=MAX_TIMEOUT).unwrap_or(timeout_ms);
+    let silence_ms = fields
+        .integer("noOutputTimeoutMs", 1..=MAX_TIMEOUT)
+        .unwrap_or(timeout_ms);
     let mut env = BTreeMap::new();
     for (name, value) in fields.object("env").into_iter().flatten() {
         match value.as_str() {
-            Some(text) if !name.is_empty() && !name.contains(['=', '\0']) && !text.contains('\0') => {
+            Some(text)
+                if !name.is_empty() && !name.contains(['=', '\0']) && !text.contains('\0') =>
+            {
                 env.insert(name.clone(), text.to_owned());
             }
-            _ => extra.push(mismatch(&path.child("env").child(name.as_str()), "must be a string")),
+            _ => extra.push(mismatch(
+                &path.child("env").child(name.as_str()),
+                "must be a string",
+            )),
         }
     }
     let pass_env = fields.strings("passEnv", 128);
     if pass_env.iter().flatten().any(|name| !is_env_id(name)) {
-        fields.wrong::<()>("passEnv", "entries look like OPENAI_API_KEY (A-Z, 0-9, _; at most 128)");
+        fields.wrong::<()>(
+            "passEnv",
+            "entries look like OPENAI_API_KEY (A-Z, 0-9, _; at most 128)",
+        );
     }
     let own_retry = fields.object("retry");
     let (attempts, backoff_ms) = retry_settings(own_retry, &path.child("retry"), retry, extra);
@@ -337,7 +401,9 @@ fn read_exec(
         args: owned(args),
         timeout_ms,
         silence_ms: silence_ms.min(timeout_ms),
-        max_output: fields.integer("maxOutputBytes", 1..=MAX_BYTES).unwrap_or(1 << 20),
+        max_output: fields
+            .integer("maxOutputBytes", 1..=MAX_BYTES)
+            .unwrap_or(1 << 20),
         json_only: fields.boolean("jsonOnly"),
         env,
         pass_env: pass_env.map(owned),
@@ -358,7 +424,12 @@ fn is_drive(text: &str) -> bool {
 }
 
 fn mismatch(path: &Path, message: &str) -> Mismatch {
-    Mismatch { path: path.clone(), unknown_key: false, message: message.to_owned(), hint: None }
+    Mismatch {
+        path: path.clone(),
+        unknown_key: false,
+        message: message.to_owned(),
+        hint: None,
+    }
 }
 
 /// Arguments that put a sensitive variable on a command line, found before substitution:
@@ -373,7 +444,8 @@ pub(crate) fn secrets_in_args(tree: &Value) -> Vec<(Path, String)> {
             for part in parts {
                 if let crate::config::Part::Reference(name) = part {
                     if super::sensitive::is_sensitive_env(&name) {
-                        let path = Path::new(["secrets", "providers", alias, "args", &index.to_string()]);
+                        let path =
+                            Path::new(["secrets", "providers", alias, "args", &index.to_string()]);
                         found.push((path, name));
                     }
                 }

@@ -32,7 +32,9 @@ impl SecretSource {
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        [Self::Env, Self::File, Self::Exec].into_iter().find(|source| source.as_str() == text)
+        [Self::Env, Self::File, Self::Exec]
+            .into_iter()
+            .find(|source| source.as_str() == text)
     }
 }
 
@@ -85,9 +87,15 @@ impl Defaults {
     pub(crate) fn read(tree: &Value) -> Self {
         let alias = |source: &str| {
             let text = lookup(tree, &["secrets", "defaults", source]).and_then(Value::as_str);
-            text.filter(|text| is_alias(text)).unwrap_or("default").to_owned()
+            text.filter(|text| is_alias(text))
+                .unwrap_or("default")
+                .to_owned()
         };
-        Self { env: alias("env"), file: alias("file"), exec: alias("exec") }
+        Self {
+            env: alias("env"),
+            file: alias("file"),
+            exec: alias("exec"),
+        }
     }
 
     pub(crate) fn alias(&self, source: SecretSource) -> &str {
@@ -122,7 +130,12 @@ pub(crate) struct InvalidRef {
 
 impl InvalidRef {
     fn new(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code: Code::SecretRefInvalid, reason, message: message.into(), hint: None }
+        Self {
+            code: Code::SecretRefInvalid,
+            reason,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -142,9 +155,9 @@ pub(crate) fn classify_text(text: &str, defaults: &Defaults) -> Classified {
     if let Some(name) = legacy_marker(trimmed) {
         let name = if is_env_id(name) { name } else { "NAME" };
         return Classified::Invalid(
-            InvalidRef::new("legacy_marker", "marker strings are not references here").hint(format!(
-                "write {{\"source\":\"env\",\"provider\":\"default\",\"id\":\"{name}\"}}"
-            )),
+            InvalidRef::new("legacy_marker", "marker strings are not references here").hint(
+                format!("write {{\"source\":\"env\",\"provider\":\"default\",\"id\":\"{name}\"}}"),
+            ),
         );
     }
     let shorthand = trimmed
@@ -154,7 +167,11 @@ pub(crate) fn classify_text(text: &str, defaults: &Defaults) -> Classified {
         .filter(|name| is_env_id(name));
     if let Some(name) = shorthand {
         let provider = defaults.alias(SecretSource::Env).to_owned();
-        let reference = SecretRef { source: SecretSource::Env, provider, id: name.to_owned() };
+        let reference = SecretRef {
+            source: SecretSource::Env,
+            provider,
+            id: name.to_owned(),
+        };
         return Classified::Reference(reference, false);
     }
     if !text.contains("${") {
@@ -192,13 +209,19 @@ pub(crate) fn classify_unregistered(
     map: &Map<String, Value>,
     defaults: &Defaults,
 ) -> Option<Result<SecretRef, InvalidRef>> {
-    let source = map.get("source").and_then(Value::as_str).filter(|s| SecretSource::parse(s).is_some());
+    let source = map
+        .get("source")
+        .and_then(Value::as_str)
+        .filter(|s| SecretSource::parse(s).is_some());
     let id = map.get("id").filter(|id| id.is_string());
     if source.is_none() || id.is_none() {
         return None;
     }
     if map.len() != 3 || !map.contains_key("provider") {
-        return Some(Err(InvalidRef::new("extra_key", "looks like a secret reference but is not one")));
+        return Some(Err(InvalidRef::new(
+            "extra_key",
+            "looks like a secret reference but is not one",
+        )));
     }
     Some(read_object(map, defaults).map(|(reference, _)| reference))
 }
@@ -210,9 +233,10 @@ fn read_object(
     let text = |key: &'static str| match map.get(key) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.as_str())),
-        Some(other) => {
-            Err(InvalidRef::new("type", format!("{key} must be a string, not {}", type_name(other))))
-        }
+        Some(other) => Err(InvalidRef::new(
+            "type",
+            format!("{key} must be a string, not {}", type_name(other)),
+        )),
     };
     let missing = |key: &str| InvalidRef::new("missing_key", format!("the reference has no {key}"));
     let source = text("source")?.ok_or_else(|| missing("source"))?;
@@ -223,19 +247,27 @@ fn read_object(
     }
     let source = SecretSource::parse(source)
         .ok_or_else(|| InvalidRef::new("source", "source must be \"env\", \"file\" or \"exec\""))?;
-    if let Some(key) = map.keys().find(|key| !["source", "provider", "id"].contains(&key.as_str())) {
+    if let Some(key) = map
+        .keys()
+        .find(|key| !["source", "provider", "id"].contains(&key.as_str()))
+    {
         let message = format!("unexpected key \"{}\"", crate::text::printable_key(key));
         return Err(InvalidRef::new("extra_key", message));
     }
     let provider = text("provider")?;
     let alias = provider.unwrap_or_else(|| defaults.alias(source));
     if !is_alias(alias) {
-        let message = "the provider is not a valid alias (a-z, 0-9, _, -; at most 64; starts with a letter)";
+        let message =
+            "the provider is not a valid alias (a-z, 0-9, _, -; at most 64; starts with a letter)";
         return Err(InvalidRef::new("provider_alias", message));
     }
     let id = text("id")?.ok_or_else(|| missing("id"))?;
     check_id(source, id)?;
-    let reference = SecretRef { source, provider: alias.to_owned(), id: id.to_owned() };
+    let reference = SecretRef {
+        source,
+        provider: alias.to_owned(),
+        id: id.to_owned(),
+    };
     Ok((reference, provider.is_none()))
 }
 
@@ -249,9 +281,10 @@ fn check_id(source: SecretSource, id: &str) -> Result<(), InvalidRef> {
     let shown = format!("<invalid id, {} characters>", id.chars().count());
     let invalid = |reason, rule: &str| Err(InvalidRef::new(reason, format!("{rule}; got {shown}")));
     match source {
-        SecretSource::Env if !is_env_id(id) => {
-            invalid("env_id", "env ids look like OPENAI_API_KEY (A-Z, 0-9, _; at most 128)")
-        }
+        SecretSource::Env if !is_env_id(id) => invalid(
+            "env_id",
+            "env ids look like OPENAI_API_KEY (A-Z, 0-9, _; at most 128)",
+        ),
         SecretSource::File if !is_file_id(id) => invalid(
             "file_id",
             "file ids are JSON Pointers such as /providers/openai/apiKey, or \"value\" for singleValue providers",
@@ -262,7 +295,10 @@ fn check_id(source: SecretSource, id: &str) -> Result<(), InvalidRef> {
             if !is_exec_id(id) {
                 return invalid("exec_id_pattern", rule);
             }
-            if id.split('/').any(|segment| segment == "." || segment == "..") {
+            if id
+                .split('/')
+                .any(|segment| segment == "." || segment == "..")
+            {
                 return invalid("exec_id_traversal", rule);
             }
             Ok(())
@@ -275,20 +311,26 @@ fn check_id(source: SecretSource, id: &str) -> Result<(), InvalidRef> {
 pub(crate) fn is_alias(text: &str) -> bool {
     text.len() <= 64
         && text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
 }
 
 /// `^[A-Z][A-Z0-9_]{0,127}$`
 pub(crate) fn is_env_id(text: &str) -> bool {
     text.len() <= 128
         && text.starts_with(|c: char| c.is_ascii_uppercase())
-        && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
 }
 
 /// `value`, or a JSON Pointer of at most 1024 bytes (RFC 6901).
 fn is_file_id(text: &str) -> bool {
     let escapes_ok = || {
-        text.split('~').skip(1).all(|after| after.starts_with(['0', '1']))
+        text.split('~')
+            .skip(1)
+            .all(|after| after.starts_with(['0', '1']))
     };
     text == "value" || (text.starts_with('/') && text.len() <= 1024 && escapes_ok())
 }
@@ -297,7 +339,9 @@ fn is_file_id(text: &str) -> bool {
 fn is_exec_id(text: &str) -> bool {
     text.len() <= 256
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:/#-".contains(&b))
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._:/#-".contains(&b))
 }
 
 #[cfg(test)]
@@ -320,15 +364,36 @@ mod tests {
     #[test]
     fn object_forms() {
         for (value, expected) in [
-            (json!({"source": "env", "provider": "default", "id": "K"}), "env:default:K false"),
+            (
+                json!({"source": "env", "provider": "default", "id": "K"}),
+                "env:default:K false",
+            ),
             (json!({"source": "file", "id": "/a"}), "file:dfile:/a true"),
-            (json!({"source": "env", "provider": "p", "id": "K", "x": 1}), "secret_ref_invalid/extra_key"),
-            (json!({"source": "env", "provider": "p"}), "secret_ref_invalid/missing_key"),
+            (
+                json!({"source": "env", "provider": "p", "id": "K", "x": 1}),
+                "secret_ref_invalid/extra_key",
+            ),
+            (
+                json!({"source": "env", "provider": "p"}),
+                "secret_ref_invalid/missing_key",
+            ),
             (json!({"id": "K"}), "secret_ref_invalid/missing_key"),
-            (json!({"source": "env", "provider": 1, "id": "K"}), "secret_ref_invalid/type"),
-            (json!({"source": "env", "provider": "p", "id": ""}), "secret_ref_invalid/env_id"),
-            (json!({"source": "store", "provider": "p", "id": "K"}), "secret_provider_unsupported_source/store"),
-            (json!({"source": "exec", "provider": "p", "id": REDACTED}), "config_redacted_value/redacted_id"),
+            (
+                json!({"source": "env", "provider": 1, "id": "K"}),
+                "secret_ref_invalid/type",
+            ),
+            (
+                json!({"source": "env", "provider": "p", "id": ""}),
+                "secret_ref_invalid/env_id",
+            ),
+            (
+                json!({"source": "store", "provider": "p", "id": "K"}),
+                "secret_provider_unsupported_source/store",
+            ),
+            (
+                json!({"source": "exec", "provider": "p", "id": REDACTED}),
+                "config_redacted_value/redacted_id",
+            ),
             (json!({"apiKey": "x"}), "none"),
         ] {
             assert_eq!(object(&value), expected, "{value}");

@@ -42,7 +42,8 @@ pub(crate) struct Stop {
 impl Stop {
     /// Time left, if there is a deadline.
     pub(super) fn remaining(&self, host: &Host) -> Option<Duration> {
-        self.deadline.map(|deadline| deadline.saturating_sub(host.clock.monotonic()))
+        self.deadline
+            .map(|deadline| deadline.saturating_sub(host.clock.monotonic()))
     }
 
     /// Why a provider was stopped.
@@ -127,7 +128,10 @@ impl Resolver<'_> {
     pub(crate) fn resolve(&self, refs: &BTreeSet<SecretRef>, bound_to_fail: bool) -> Resolution {
         let mut resolution = Resolution::default();
         if refs.len() > MAX_REFS {
-            let message = format!("{} distinct references, at most {MAX_REFS} are allowed", refs.len());
+            let message = format!(
+                "{} distinct references, at most {MAX_REFS} are allowed",
+                refs.len()
+            );
             let fault = Fault::new(Code::SecretProviderLimit, message).reason("total_refs");
             if let Some(first) = refs.first() {
                 let mut failure = fault.failure(Scope::Activation, first);
@@ -137,17 +141,21 @@ impl Resolver<'_> {
             return resolution;
         }
         let groups = self.groups(refs, &mut resolution);
-        let (env, rest): (Vec<_>, Vec<_>) =
-            groups.into_iter().partition(|group| group.source == SecretSource::Env);
-        let (file, exec): (Vec<_>, Vec<_>) =
-            rest.into_iter().partition(|group| group.source == SecretSource::File);
+        let (env, rest): (Vec<_>, Vec<_>) = groups
+            .into_iter()
+            .partition(|group| group.source == SecretSource::Env);
+        let (file, exec): (Vec<_>, Vec<_>) = rest
+            .into_iter()
+            .partition(|group| group.source == SecretSource::File);
         for group in &env {
             self.collect(group, self.run(group), Duration::ZERO, &mut resolution);
         }
         self.run_all(&file, &mut resolution);
         if self.exec_gate && (bound_to_fail || !resolution.failures.is_empty()) {
             for group in &exec {
-                resolution.not_attempted.extend(group.refs.iter().copied().cloned());
+                resolution
+                    .not_attempted
+                    .extend(group.refs.iter().copied().cloned());
             }
         } else {
             self.run_all(&exec, &mut resolution);
@@ -155,13 +163,20 @@ impl Resolver<'_> {
         resolution
     }
 
-    fn groups<'b>(&'b self, refs: &'b BTreeSet<SecretRef>, resolution: &mut Resolution) -> Vec<Group<'b>> {
+    fn groups<'b>(
+        &'b self,
+        refs: &'b BTreeSet<SecretRef>,
+        resolution: &mut Resolution,
+    ) -> Vec<Group<'b>> {
         let mut groups: Vec<Group<'_>> = Vec::new();
         let mut refused: Option<(SecretSource, &str)> = None;
         // The set is ordered by source, alias and id, so groups are runs of it.
         for reference in refs {
             let key = (reference.source, reference.provider.as_str());
-            if let Some(group) = groups.last_mut().filter(|group| (group.source, group.alias) == key) {
+            if let Some(group) = groups
+                .last_mut()
+                .filter(|group| (group.source, group.alias) == key)
+            {
                 group.refs.push(reference);
                 continue;
             }
@@ -180,16 +195,25 @@ impl Resolver<'_> {
                     refused = Some(key);
                     let message = format!("secrets.providers.{} is invalid", reference.provider);
                     let fault = Fault::new(Code::SecretProviderInvalid, message);
-                    resolution.failures.push(with_refs(fault, Scope::Provider, &[reference]));
+                    resolution
+                        .failures
+                        .push(with_refs(fault, Scope::Provider, &[reference]));
                     continue;
                 }
                 Err(fault) => {
                     refused = Some(key);
-                    resolution.failures.push(with_refs(fault, Scope::Provider, &[reference]));
+                    resolution
+                        .failures
+                        .push(with_refs(fault, Scope::Provider, &[reference]));
                     continue;
                 }
             };
-            groups.push(Group { source: key.0, alias: key.1, refs: vec![reference], settings });
+            groups.push(Group {
+                source: key.0,
+                alias: key.1,
+                refs: vec![reference],
+                settings,
+            });
         }
         groups
     }
@@ -228,21 +252,30 @@ impl Resolver<'_> {
                 None => {
                     let message = format!("provider \"{}\" was not run", group.alias);
                     let fault = Fault::new(Code::InternalError, message);
-                    resolution.failures.push(with_refs(fault, Scope::Provider, &group.refs));
+                    resolution
+                        .failures
+                        .push(with_refs(fault, Scope::Provider, &group.refs));
                 }
             }
         }
     }
 
     fn run(&self, group: &Group<'_>) -> Result<GroupResult, Fault> {
-        let ids: Vec<&str> = group.refs.iter().map(|reference| reference.id.as_str()).collect();
+        let ids: Vec<&str> = group
+            .refs
+            .iter()
+            .map(|reference| reference.id.as_str())
+            .collect();
         if group.source != SecretSource::Env && self.stop.is_over(self.host) {
             return Err(self.stop.fault(group.alias));
         }
         match group.settings {
             GroupSettings::Env(settings) => {
                 let one = |id: &&str| ((*id).to_owned(), self.variable(group.alias, settings, id));
-                Ok(GroupResult { values: ids.iter().map(one).collect(), ..GroupResult::default() })
+                Ok(GroupResult {
+                    values: ids.iter().map(one).collect(),
+                    ..GroupResult::default()
+                })
             }
             GroupSettings::File(settings) => {
                 let budget = self.stop.remaining(self.host);
@@ -264,8 +297,9 @@ impl Resolver<'_> {
     fn variable(&self, alias: &str, settings: Option<&EnvSettings>, name: &str) -> IdResult {
         let allowlist = settings.and_then(|settings| settings.allowlist.as_ref());
         if allowlist.is_some_and(|names| !names.iter().any(|allowed| allowed == name)) {
-            let message =
-                format!("environment variable {name} is not in secrets.providers.{alias}.allowlist");
+            let message = format!(
+                "environment variable {name} is not in secrets.providers.{alias}.allowlist"
+            );
             return Err(Fault::new(Code::SecretRefPolicyDenied, message)
                 .reason("allowlist")
                 .hint(format!("add \"{name}\" to the allowlist")));
@@ -275,10 +309,12 @@ impl Resolver<'_> {
             None => {
                 let dotenv = self.state_dir.join(".env");
                 let message = format!("environment variable {name} is missing or empty");
-                Err(Fault::new(Code::SecretRefNotFound, message).reason("env_missing").hint(format!(
-                    "looked in: process environment, {}, config env block",
-                    dotenv.display()
-                )))
+                Err(Fault::new(Code::SecretRefNotFound, message)
+                    .reason("env_missing")
+                    .hint(format!(
+                        "looked in: process environment, {}, config env block",
+                        dotenv.display()
+                    )))
             }
         }
     }
@@ -308,7 +344,9 @@ impl Resolver<'_> {
                     Code::SecretRefInvalid => Scope::Ref,
                     _ => Scope::Provider,
                 };
-                resolution.failures.push(with_refs(fault, scope, &group.refs));
+                resolution
+                    .failures
+                    .push(with_refs(fault, scope, &group.refs));
             }
             Ok(mut result) => {
                 report.runs = result.runs;
@@ -319,12 +357,16 @@ impl Resolver<'_> {
                             resolution.values.insert((*reference).clone(), value);
                         }
                         Some(Err(fault)) => {
-                            resolution.failures.push(with_refs(fault, Scope::Ref, &[reference]));
+                            resolution
+                                .failures
+                                .push(with_refs(fault, Scope::Ref, &[reference]));
                         }
                         None => {
                             let message = format!("provider \"{}\" gave no answer", group.alias);
                             let fault = Fault::new(Code::InternalError, message);
-                            resolution.failures.push(with_refs(fault, Scope::Ref, &[reference]));
+                            resolution
+                                .failures
+                                .push(with_refs(fault, Scope::Ref, &[reference]));
                         }
                     }
                 }
@@ -336,10 +378,13 @@ impl Resolver<'_> {
     fn diagnose(&self, group: &Group<'_>, result: &GroupResult, resolution: &mut Resolution) {
         let path = ConfigPath::new(["secrets", "providers", group.alias]);
         let mut note = |code, severity, message: String| {
-            resolution.diagnostics.push(Diagnostic::new(code, severity, &path, message));
+            resolution
+                .diagnostics
+                .push(Diagnostic::new(code, severity, &path, message));
         };
         if result.bypassed {
-            let message = format!("{path}: allowInsecurePath is on; owner and permissions are not checked");
+            let message =
+                format!("{path}: allowInsecurePath is on; owner and permissions are not checked");
             note(Code::SecretsPathCheckBypassed, Severity::Warning, message);
         }
         if result.plain_assumed {
@@ -360,7 +405,11 @@ fn with_refs(fault: Fault, scope: Scope, refs: &[&SecretRef]) -> Failure {
     let labels = refs.iter().map(ToString::to_string).collect();
     let Some(first) = refs.first() else {
         // Groups are never empty; this keeps the function total.
-        let nobody = SecretRef { source: SecretSource::Env, provider: String::new(), id: String::new() };
+        let nobody = SecretRef {
+            source: SecretSource::Env,
+            provider: String::new(),
+            id: String::new(),
+        };
         return fault.failure(scope, &nobody);
     };
     let mut failure = fault.failure(scope, first);

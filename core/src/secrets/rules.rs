@@ -61,11 +61,17 @@ impl Rule {
     }
 
     fn multiline(self) -> Self {
-        Self { multiline: true, ..self }
+        Self {
+            multiline: true,
+            ..self
+        }
     }
 
     fn header(self) -> Self {
-        Self { header: true, ..self }
+        Self {
+            header: true,
+            ..self
+        }
     }
 }
 
@@ -94,20 +100,29 @@ fn built_in() -> Vec<Rule> {
         Rule::new("models.providers.*.request.headers.*", "provider:{0}").header(),
         Rule::new("skills.entries.*.apiKey", "skill:{0}"),
         Rule::new("agents.list[].memorySearch.remote.apiKey", "memory:{agent}"),
-        Rule::new("agents.defaults.memorySearch.remote.apiKey", "memory:defaults").when(
-            Condition::Inherited {
-                over: "agents.list",
-                enabled: &["memorySearch"],
-                lacks: "memorySearch.remote.apiKey",
-            },
-        ),
+        Rule::new(
+            "agents.defaults.memorySearch.remote.apiKey",
+            "memory:defaults",
+        )
+        .when(Condition::Inherited {
+            over: "agents.list",
+            enabled: &["memorySearch"],
+            lacks: "memorySearch.remote.apiKey",
+        }),
         Rule::new("messages.tts.providers.*.apiKey", "tts:{0}"),
         Rule::new("talk.apiKey", "talk"),
         Rule::new("talk.providers.*.apiKey", "talk:{0}"),
         Rule::new("cron.webhookToken", "cron"),
-        Rule::new("gateway.auth.trustedProxy.proxySecret.value", "gateway:auth"),
-        Rule::new("gateway.auth.trustedProxy.proxySecret.previousValue", "gateway:auth"),
-        Rule::new("plugins.entries.*.config.mcpServers.*.env.*", "plugin:{0}").native(Native::PluginActive),
+        Rule::new(
+            "gateway.auth.trustedProxy.proxySecret.value",
+            "gateway:auth",
+        ),
+        Rule::new(
+            "gateway.auth.trustedProxy.proxySecret.previousValue",
+            "gateway:auth",
+        ),
+        Rule::new("plugins.entries.*.config.mcpServers.*.env.*", "plugin:{0}")
+            .native(Native::PluginActive),
     ];
     for (pattern, owner) in [
         ("gateway.auth.token", "gateway:auth"),
@@ -116,7 +131,10 @@ fn built_in() -> Vec<Rule> {
         ("gateway.remote.password", "gateway:remote"),
     ] {
         let rule = Rule::new(pattern, owner).native(Native::GatewayAuth);
-        rules.push(Rule { ancestors: false, ..rule });
+        rules.push(Rule {
+            ancestors: false,
+            ..rule
+        });
     }
     for name in TLS {
         for base in ["request.tls", "request.proxy.tls"] {
@@ -126,30 +144,47 @@ fn built_in() -> Vec<Rule> {
     }
     for name in SSH {
         rules.push(
-            Rule::new(format!("agents.defaults.sandbox.ssh.{name}"), "sandbox-ssh:defaults")
-                .native(Native::SandboxSshDefaults)
-                .multiline(),
+            Rule::new(
+                format!("agents.defaults.sandbox.ssh.{name}"),
+                "sandbox-ssh:defaults",
+            )
+            .native(Native::SandboxSshDefaults)
+            .multiline(),
         );
         rules.push(
-            Rule::new(format!("agents.list[].sandbox.ssh.{name}"), "sandbox-ssh:{agent}")
-                .native(Native::SandboxSshAgent)
-                .multiline(),
+            Rule::new(
+                format!("agents.list[].sandbox.ssh.{name}"),
+                "sandbox-ssh:{agent}",
+            )
+            .native(Native::SandboxSshAgent)
+            .multiline(),
         );
     }
     for base in ["channels.*", "channels.*.accounts.*"] {
-        let channel = |field: &str| {
-            Rule { ancestors: false, ..Rule::new(format!("{base}.{field}"), "").native(Native::Channel) }
+        let channel = |field: &str| Rule {
+            ancestors: false,
+            ..Rule::new(format!("{base}.{field}"), "").native(Native::Channel)
         };
         rules.extend(channels::FIELDS.iter().map(|field| channel(field)));
         for (field, role) in [
             ("serviceAccount", Role::Secret),
             ("serviceAccountRef", Role::ReferenceFor("serviceAccount")),
         ] {
-            rules.push(Rule { role, expected: Expected::TextOrObject, ..channel(field) }.multiline());
+            rules.push(
+                Rule {
+                    role,
+                    expected: Expected::TextOrObject,
+                    ..channel(field)
+                }
+                .multiline(),
+            );
         }
     }
     // First: where two rows fit one place, the lower number wins.
-    let unsupported = |pattern: &&str| Rule { role: Role::Unsupported, ..Rule::new(*pattern, "") };
+    let unsupported = |pattern: &&str| Rule {
+        role: Role::Unsupported,
+        ..Rule::new(*pattern, "")
+    };
     rules.splice(0..0, UNSUPPORTED.iter().map(unsupported));
     rules
 }

@@ -17,7 +17,10 @@ pub(super) struct Scrubber<'a> {
 
 impl<'a> Scrubber<'a> {
     pub(super) fn new(secrets: impl Iterator<Item = &'a SecretText>) -> Self {
-        Self { secrets: secrets.filter(|secret| secret.len() >= SHORTEST).collect(), hits: 0 }
+        Self {
+            secrets: secrets.filter(|secret| secret.len() >= SHORTEST).collect(),
+            hits: 0,
+        }
     }
 
     fn text(&mut self, text: &mut String) {
@@ -42,14 +45,20 @@ impl<'a> Scrubber<'a> {
         for failure in failures {
             self.text(&mut failure.message);
             failure.hint.iter_mut().for_each(|hint| self.text(hint));
-            failure.details.values_mut().for_each(|detail| self.json(detail));
+            failure
+                .details
+                .values_mut()
+                .for_each(|detail| self.json(detail));
         }
     }
 
     pub(super) fn diagnostics(&mut self, diagnostics: &mut [Diagnostic]) {
         for diagnostic in diagnostics {
             self.text(&mut diagnostic.message);
-            diagnostic.details.values_mut().for_each(|detail| self.json(detail));
+            diagnostic
+                .details
+                .values_mut()
+                .for_each(|detail| self.json(detail));
         }
     }
 }

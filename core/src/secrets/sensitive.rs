@@ -2,11 +2,27 @@
 
 /// Header names that are secrets on their own.
 const HEADERS: &[&str] = &[
-    "authorization", "proxy-authorization", "x-api-key", "api-key", "apikey", "x-auth-token", "auth-token",
-    "x-access-token", "access-token", "x-secret-key", "secret-key",
+    "authorization",
+    "proxy-authorization",
+    "x-api-key",
+    "api-key",
+    "apikey",
+    "x-auth-token",
+    "auth-token",
+    "x-access-token",
+    "access-token",
+    "x-secret-key",
+    "secret-key",
 ];
 /// Parts of a header name that make it sensitive.
-const HEADER_PARTS: &[&str] = &["api-key", "apikey", "token", "secret", "password", "credential"];
+const HEADER_PARTS: &[&str] = &[
+    "api-key",
+    "apikey",
+    "token",
+    "secret",
+    "password",
+    "credential",
+];
 
 /// Whether a header of this name usually carries a secret.
 pub(crate) fn is_sensitive_header(name: &str) -> bool {
@@ -17,7 +33,11 @@ pub(crate) fn is_sensitive_header(name: &str) -> bool {
 /// Whether an environment variable of this name usually carries a secret.
 pub(crate) fn is_sensitive_env(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    name.ends_with("_key") || name.ends_with("token") || ["api_key", "apikey", "password", "secret", "credential"].iter().any(|part| name.contains(part))
+    name.ends_with("_key")
+        || name.ends_with("token")
+        || ["api_key", "apikey", "password", "secret", "credential"]
+            .iter()
+            .any(|part| name.contains(part))
 }
 
 #[cfg(test)]
@@ -26,7 +46,12 @@ mod tests {
 
     #[test]
     fn names() {
-        for name in ["Authorization", "X-Api-Key", "x-goog-api-key", "My-Token-Header"] {
+        for name in [
+            "Authorization",
+            "X-Api-Key",
+            "x-goog-api-key",
+            "My-Token-Header",
+        ] {
             assert!(is_sensitive_header(name), "{name}");
         }
         for name in ["X-Title", "HTTP-Referer", "anthropic-beta"] {
