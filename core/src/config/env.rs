@@ -329,3 +329,51 @@ fn is_name(name: &str) -> bool {
 pub(super) fn wants_shell_env(tree: &Value) -> bool {
     lookup(tree, &["env", "shellEnv", "enabled"]) == Some(&Value::Bool(true))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn the_shared_examples_of_the_dotenv_syntax() {
+        let mut ran = 0;
+        for line in include_str!("../../../tests/vectors/secrets.jsonl").lines() {
+            let example: Value = serde_json::from_str(line).unwrap();
+            if example["op"] != "dotenv" {
+                continue;
+            }
+            ran += 1;
+            let mut env = EnvView::new(BTreeMap::new());
+            let mut issues = Issues::new();
+            env.add_dotenv(
+                example["text"].as_str().unwrap(),
+                FilePath::new(".env"),
+                &mut issues,
+            );
+            let actual: serde_json::Map<String, Value> = env
+                .iter()
+                .map(|(name, value)| (name.to_owned(), value.into()))
+                .collect();
+            assert_eq!(
+                Value::Object(actual),
+                example["then"]["env"],
+                "{}",
+                example["id"]
+            );
+            for code in example["then"]["diagnostics"]
+                .as_array()
+                .into_iter()
+                .flatten()
+            {
+                assert!(
+                    issues.iter().any(|issue| issue.code.as_str() == code),
+                    "{}",
+                    example["id"]
+                );
+            }
+        }
+        assert_eq!(ran, 18);
+    }
+}
