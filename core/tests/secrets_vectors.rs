@@ -332,7 +332,7 @@ impl Bench {
                 }
                 "config" | "json" => {
                     let actual = snapshot.config_json();
-                    check(actual == expected, || format!("config is {actual}"))?;
+                    check(actual == *expected, || format!("config is {actual}"))?;
                 }
                 "inactive" => {
                     for (path, reason) in expected.as_object().unwrap() {
