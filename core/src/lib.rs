@@ -2,6 +2,7 @@
 //! snapshot of resolved secrets and access rules comes out.
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod error;
 pub mod host;
 pub mod text;

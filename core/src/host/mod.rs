@@ -6,6 +6,7 @@
 mod clock;
 mod env;
 mod files;
+mod interfaces;
 mod process;
 #[cfg(any(test, feature = "testing"))]
 pub mod sim;
@@ -19,6 +20,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
+
+pub use interfaces::{Interfaces, RealInterfaces};
 
 /// The outside world as one bundle; cheap to clone, shared between threads.
 #[derive(Clone)]
