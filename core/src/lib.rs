@@ -2,6 +2,7 @@
 //! snapshot of resolved secrets and access rules comes out.
 #![forbid(unsafe_code)]
 
+pub mod access;
 mod config;
 mod engine;
 mod error;

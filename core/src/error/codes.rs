@@ -1,7 +1,8 @@
 //! The list of all codes. A code, once released, is never renamed or reused.
 //!
 //! Codes of things that refuse or fail are in lower snake case; codes of things that are only
-//! reported (events, diagnostics, findings) are in capitals.
+//! reported (events, diagnostics, findings) are in capitals. Access problems are all in lower case:
+//! some of them are errors in one mode and warnings in another.
 
 use std::fmt;
 
@@ -122,6 +123,223 @@ impl fmt::Display for Code {
 }
 
 codes! {
+    Access Failure {
+        TrustedProxyConfigMissing "trusted_proxy_config_missing"
+            "Trusted-proxy mode is selected but gateway.auth.trustedProxy is not configured."
+            "Add gateway.auth.trustedProxy with at least userHeader.";
+        TrustedProxyNoProxiesConfigured "trusted_proxy_no_proxies_configured"
+            "Trusted-proxy mode is selected but gateway.trustedProxies is empty."
+            "List the address from which the proxy connects.";
+        TrustedProxyNoRequest "trusted_proxy_no_request"
+            "No request facts were supplied, so nothing can be decided."
+            "Pass the peer address and the header lines; this is a mistake in the calling program.";
+        TrustedProxyUntrustedSource "trusted_proxy_untrusted_source"
+            "The connection does not come from an address in gateway.trustedProxies."
+            "Connect through the proxy, or list the address of the transport peer.";
+        TrustedProxyLoopbackSource "trusted_proxy_loopback_source"
+            "The connection comes from loopback, which is switched off or only covered by a wide range."
+            "Name the loopback address in gateway.trustedProxies, or set trustedProxy.allowLoopback.";
+        TrustedProxyLocalInterfaceSource "trusted_proxy_local_interface_source"
+            "The connection comes from one of this host's own addresses, which only matches a range."
+            "List the address by itself in gateway.trustedProxies to trust it.";
+        TrustedProxyLocalInterfaceCheckFailed "trusted_proxy_local_interface_check_failed"
+            "This host's own addresses could not be determined, so the source cannot be judged."
+            "List the proxy by its single address, or set trustedProxy.allowLoopback.";
+        TrustedProxyAmbiguousHeader "trusted_proxy_ambiguous_header"
+            "A security header is repeated, has an alias beside it, or is named in Connection."
+            "Make the proxy replace the header instead of adding to it, and drop look-alike names.";
+        TrustedProxySecretMissing "trusted_proxy_secret_missing"
+            "The header that carries the proxy secret is missing or blank."
+            "Make the proxy send the secret, or connect through the proxy.";
+        TrustedProxySecretMismatch "trusted_proxy_secret_mismatch"
+            "The header that carries the proxy secret has the wrong value."
+            "Give proxy and gateway the same secret; previousValue helps while it changes.";
+        TrustedProxyMissingHeader "trusted_proxy_missing_header"
+            "A required header is missing or blank."
+            "Make the proxy send every header in trustedProxy.requiredHeaders.";
+        TrustedProxyUserMissing "trusted_proxy_user_missing"
+            "The user header is missing, blank or an unfilled template."
+            "Make the proxy authenticate the caller and send the user header.";
+        TrustedProxyUserInvalid "trusted_proxy_user_invalid"
+            "The user header has a value that cannot be a single user name."
+            "Make the proxy send one plain UTF-8 name of at most 512 bytes.";
+        TrustedProxyUserNotAllowed "trusted_proxy_user_not_allowed"
+            "The user is not in trustedProxy.allowUsers."
+            "Add the user, or a domain entry such as `*@example.com`.";
+        TrustedProxyOriginNotAllowed "trusted_proxy_origin_not_allowed"
+            "The request was made by a page of another origin."
+            "List the origin in gateway.controlUi.allowedOrigins if it is yours.";
+        ProxyAttributionRequired "proxy_attribution_required"
+            "The client address cannot be determined from the proxy headers."
+            "List the proxy in gateway.trustedProxies and make it send the client address.";
+        OriginNotAllowed "origin_not_allowed"
+            "The request was made by a page of another origin."
+            "List the origin in gateway.controlUi.allowedOrigins if it is yours.";
+        HostNotAllowed "host_not_allowed"
+            "A loopback connection carries a Host header that a re-bound name could have produced."
+            "List the host in gateway.allowedHosts.";
+        TokenMissingConfig "token_missing_config"
+            "Token mode is selected but no token is configured."
+            "Set gateway.auth.token or OPENCLAW_GATEWAY_TOKEN.";
+        TokenMissing "token_missing"
+            "The request carries no token."
+            "Send `Authorization: Bearer` with the gateway token.";
+        TokenMismatch "token_mismatch"
+            "The token is wrong."
+            "Use the token from the gateway's configuration.";
+        PasswordMissingConfig "password_missing_config"
+            "Password mode is selected but no password is configured."
+            "Set gateway.auth.password or OPENCLAW_GATEWAY_PASSWORD.";
+        PasswordMissing "password_missing"
+            "The request carries no password."
+            "Send the gateway password.";
+        PasswordMismatch "password_mismatch"
+            "The password is wrong."
+            "Use the password from the gateway's configuration.";
+        CredentialAmbiguous "credential_ambiguous"
+            "The request carries more than one credential of the same kind."
+            "Send exactly one Authorization header.";
+        RateLimited "rate_limited"
+            "Too many wrong credentials came from this client."
+            "Wait as long as the answer says.";
+        GatewayAuthModeUnknown "gateway_auth_mode_unknown"
+            "`gateway.auth.mode` is not a known mode."
+            "Use \"none\", \"token\", \"password\" or \"trusted-proxy\".";
+        TrustedProxiesBlankEntry "trusted_proxies_blank_entry"
+            "An entry of gateway.trustedProxies is blank."
+            "Remove the entry.";
+        TrustedProxiesNotAnIp "trusted_proxies_not_an_ip"
+            "An entry of gateway.trustedProxies is not an address or subnet."
+            "Write an IP address or a subnet such as 10.0.0.0/24; names are not resolved.";
+        TrustedProxiesBadPrefix "trusted_proxies_bad_prefix"
+            "The prefix length of a subnet is not a plain number within bounds."
+            "Write 0 to 32 for IPv4, 0 to 128 for IPv6, without leading zeros.";
+        TrustedProxiesMappedPrefix "trusted_proxies_mapped_prefix"
+            "An IPv4-mapped subnet has a prefix below 96, which would cover far more than meant."
+            "Write the IPv4 form that the message shows.";
+        TrustedProxiesZoneId "trusted_proxies_zone_id"
+            "An entry of gateway.trustedProxies has a zone."
+            "Remove the part from `%` on.";
+        TrustedProxiesAny "trusted_proxies_any"
+            "An entry of gateway.trustedProxies covers every address."
+            "List the addresses of the proxies only.";
+        TrustedProxiesUnspecified "trusted_proxies_unspecified"
+            "An entry of gateway.trustedProxies is the unspecified address, from which nobody connects."
+            "List the address from which the proxy connects.";
+        TrustedProxiesTooMany "trusted_proxies_too_many"
+            "gateway.trustedProxies has more than 65536 entries."
+            "Merge the entries into subnets.";
+        TokenPlaceholder "token_placeholder"
+            "The token is a well-known stand-in, not a secret."
+            "Replace it with 32 random bytes.";
+        PasswordPlaceholder "password_placeholder"
+            "The password is a well-known stand-in, not a secret."
+            "Replace it with a long random text.";
+        TrustedProxyUserHeaderBlank "trusted_proxy_user_header_blank"
+            "trustedProxy.userHeader is absent or blank."
+            "Name the header in which the proxy sends the user.";
+        TrustedProxyHeaderNameInvalid "trusted_proxy_header_name_invalid"
+            "A configured header name cannot be a header name."
+            "Use letters, digits and dashes.";
+        TrustedProxyUserHeaderForbidden "trusted_proxy_user_header_forbidden"
+            "trustedProxy.userHeader is a header that clients send themselves."
+            "Use a header of its own, which only the proxy sets.";
+        TrustedProxyRequiredHeaderForbidden "trusted_proxy_required_header_forbidden"
+            "trustedProxy.requiredHeaders names a header that belongs to one connection only."
+            "Require a header that the proxy adds.";
+        AllowUsersBlankEntry "allow_users_blank_entry"
+            "An entry of trustedProxy.allowUsers is blank."
+            "Remove the entry.";
+        AllowUsersWildcard "allow_users_wildcard"
+            "trustedProxy.allowUsers contains `*`, which matches nobody."
+            "Remove the list to allow everyone the proxy lets in.";
+        AllowUsersBadPattern "allow_users_bad_pattern"
+            "An entry of trustedProxy.allowUsers is a pattern that is not supported."
+            "Write a full user name or `*@domain`.";
+        AllowUsersMatchUnknown "allow_users_match_unknown"
+            "trustedProxy.allowUsersMatch is not a known rule."
+            "Use \"exact\" or \"email-ci\".";
+        TrustedProxySecretMissingConfig "trusted_proxy_secret_missing_config"
+            "trustedProxy.proxySecret has no usable value."
+            "Set proxySecret.value, or remove proxySecret.";
+        MixedTrustedProxyToken "mixed_trusted_proxy_token"
+            "Trusted-proxy mode is selected and a shared token exists beside it."
+            "Remove the token from the place that the message names.";
+        GatewayBindWithoutAuth "gateway_bind_without_auth"
+            "The gateway would listen beyond loopback without any authentication."
+            "Set gateway.auth.mode, or bind to loopback.";
+        AllowedOriginsInvalid "allowed_origins_invalid"
+            "An entry of gateway.controlUi.allowedOrigins is not an origin."
+            "Write scheme, host and port only, such as https://claw.example.com.";
+        RateLimitInvalid "rate_limit_invalid"
+            "A setting in gateway.auth.rateLimit is out of bounds."
+            "Use a number within the bounds that the message shows.";
+        HstsMaxAgeMissing "hsts_max_age_missing"
+            "strictTransportSecurity has no max-age."
+            "Write for example `max-age=31536000`.";
+        HstsMaxAgeInvalid "hsts_max_age_invalid"
+            "The max-age of strictTransportSecurity is not a number of seconds."
+            "Write digits only, at most 4294967295.";
+        HstsDuplicateDirective "hsts_duplicate_directive"
+            "A directive of strictTransportSecurity occurs twice."
+            "Remove one of them.";
+        HstsSyntax "hsts_syntax"
+            "strictTransportSecurity does not follow RFC 6797."
+            "Separate directives by semicolons; includeSubDomains and preload have no value.";
+        HstsInvalidCharacters "hsts_invalid_characters"
+            "strictTransportSecurity contains characters that a header cannot carry."
+            "Use printable ASCII only.";
+    }
+    Access Report {
+        GatewayAuthModeImplicit "gateway_auth_mode_implicit"
+            "The password was chosen although a token exists in the environment too."
+            "Set gateway.auth.mode.";
+        GatewaySecretEnvOverride "gateway_secret_env_override"
+            "A gateway credential in the environment wins over the secret reference in the file."
+            "Remove one of the two.";
+        GatewaySettingIgnored "gateway_setting_ignored"
+            "A setting is known elsewhere and has no effect here."
+            "Nothing, or remove the setting.";
+        TrustedProxiesHostBits "trusted_proxies_host_bits"
+            "A subnet in gateway.trustedProxies has bits set behind its prefix."
+            "Write the subnet that the message shows, or the single address that was meant.";
+        TrustedProxiesWhitespace "trusted_proxies_whitespace"
+            "An entry of gateway.trustedProxies has blanks around it."
+            "Remove the blanks.";
+        TokenTooShort "token_too_short"
+            "The token has fewer than 24 characters."
+            "Use 32 random bytes.";
+        PasswordTooShort "password_too_short"
+            "The password has fewer than 24 characters."
+            "Use a longer password.";
+        TrustedProxyUserHeaderUnusual "trusted_proxy_user_header_unusual"
+            "trustedProxy.userHeader contains more than letters, digits and dashes; some proxies drop it."
+            "Use letters, digits and dashes.";
+        AllowUsersWhitespace "allow_users_whitespace"
+            "An entry of trustedProxy.allowUsers has blanks around it."
+            "Remove the blanks.";
+        TrustedProxySecretTooShort "trusted_proxy_secret_too_short"
+            "The proxy secret has fewer than 24 characters."
+            "Use 32 random bytes.";
+        TrustedProxiesUnreachable "trusted_proxies_unreachable"
+            "The gateway listens on loopback only, but no trusted proxy is a loopback address."
+            "Add 127.0.0.1 when the proxy runs on this host, or bind to the network.";
+        AllowedOriginsWildcard "allowed_origins_wildcard"
+            "gateway.controlUi.allowedOrigins contains `*`, so any page may use the gateway."
+            "List the origins instead.";
+        HstsBlank "hsts_blank"
+            "strictTransportSecurity is blank and counts as not set."
+            "Remove the setting, or set it to false.";
+        HstsPreloadRequirements "hsts_preload_requirements"
+            "preload needs includeSubDomains and a max-age of at least one year."
+            "Add them, or remove preload.";
+        HstsDisables "hsts_disables"
+            "max-age=0 tells browsers to forget the rule."
+            "Nothing, if that is meant.";
+        HstsUnknownDirective "hsts_unknown_directive"
+            "strictTransportSecurity has a directive that browsers do not know."
+            "Check the spelling.";
+    }
     Config Failure {
         ConfigNotFound "config_not_found"
             "A configuration file that was named explicitly does not exist."
@@ -393,7 +611,7 @@ mod tests {
                 .chars()
                 .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
             assert!(
-                if info.kind == Kind::Failure {
+                if info.kind == Kind::Failure || info.class == Class::Access {
                     lower
                 } else {
                     upper

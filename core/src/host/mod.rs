@@ -9,6 +9,7 @@ mod clock;
 mod env;
 #[cfg(unix)]
 mod files;
+mod interfaces;
 #[cfg(unix)]
 mod process;
 #[cfg(not(unix))]
@@ -27,6 +28,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
+
+pub use interfaces::{Interfaces, RealInterfaces};
 
 /// The outside world as one bundle; cheap to clone, shared between threads.
 #[derive(Clone)]
