@@ -1,15 +1,17 @@
 //! One generation: resolved secrets, settings and access rules, immutable.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use serde_json::{Value, json};
 
-use crate::config::{EnvView, Issue, Locations, is_env_name};
+use crate::access::{AccessControl, AccessInput, Limiter, Overrides, Problem, SecretInput};
+use crate::config::{EnvView, Issue, Locations, Source, is_env_name};
 use crate::error::{Code, Error, Result};
-use crate::host::FileMeta;
+use crate::host::{Clock, FileMeta, Interfaces};
 use crate::json::{Path, lookup};
 use crate::secrets::{
     Activated, Diagnostic, Entry, Loaded, Origin, ProviderReport, SecretRef, SecretValue, State,
@@ -28,7 +30,6 @@ pub struct Snapshot {
     tree: Value,
     by_path: HashMap<Box<str>, Entry, RandomState>,
     by_ref: HashMap<String, SecretValue, RandomState>,
-    pub(crate) inactive_literals: BTreeMap<String, SecretText>,
     issues: Vec<Issue>,
     diagnostics: Vec<Diagnostic>,
     providers: Vec<ProviderReport>,
@@ -36,20 +37,38 @@ pub struct Snapshot {
     pub(crate) env: EnvView,
     pub(crate) places: Locations,
     redaction_hits: usize,
+    access: AccessControl,
+    access_warnings: Vec<Problem>,
+}
+
+/// What the access policy needs beyond the configuration; shared by all generations.
+#[derive(Clone)]
+pub(crate) struct AccessParts {
+    pub(crate) overrides: Overrides,
+    /// Access must be configured completely; otherwise only what is configured must be right.
+    pub(crate) required: bool,
+    pub(crate) limiter: Arc<Limiter>,
+    pub(crate) interfaces: Arc<dyn Interfaces>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Snapshot {
     /// Puts an activation together under the next generation number.
+    ///
+    /// # Errors
+    ///
+    /// Every problem of the access settings.
     pub(crate) fn build(
         generation: u64,
-        now_ms: u64,
         loaded: Loaded,
         activated: Activated,
-    ) -> Self {
+        parts: &AccessParts,
+    ) -> Result<Self> {
         let source = loaded.source;
-        Self {
+        let (access, access_warnings) = access(&source, &activated, parts)?;
+        Ok(Self {
             generation,
-            activated_at_ms: now_ms,
+            activated_at_ms: parts.clock.now_ms(),
             tree: source.tree,
             by_path: activated
                 .entries
@@ -57,7 +76,6 @@ impl Snapshot {
                 .map(|entry| (entry.path.to_string().into_boxed_str(), entry))
                 .collect(),
             by_ref: activated.by_ref.into_iter().collect(),
-            inactive_literals: activated.inactive_literals,
             issues: source.issues,
             diagnostics: activated.diagnostics,
             providers: activated.reports,
@@ -65,7 +83,20 @@ impl Snapshot {
             env: source.env,
             places: source.places,
             redaction_hits: activated.redaction_hits,
-        }
+            access,
+            access_warnings,
+        })
+    }
+
+    /// Who may use the gateway. Without access settings it refuses everybody with
+    /// `token_missing_config`.
+    pub fn access(&self) -> &AccessControl {
+        &self.access
+    }
+
+    /// What is worth knowing about the access settings.
+    pub fn access_warnings(&self) -> &[Problem] {
+        &self.access_warnings
     }
 
     /// Number of this generation: 1 for the first activation, one more for every swap.
@@ -269,6 +300,85 @@ fn same_state(a: &State, b: &State) -> bool {
         (State::Inactive(_), State::Inactive(_)) => true,
         _ => false,
     }
+}
+
+/// Compiles the access settings. Errors stop the load, unless nothing about access is configured
+/// and nothing needs it: a program that only wants secrets must not fail for a missing token.
+fn access(
+    source: &Source,
+    activated: &Activated,
+    parts: &AccessParts,
+) -> Result<(AccessControl, Vec<Problem>)> {
+    let secret = |path: &str| {
+        let entry = activated
+            .entries
+            .iter()
+            .find(|entry| entry.path.to_string() == path);
+        match (entry, activated.inactive_literals.get(path)) {
+            (None, _) => SecretInput::Absent,
+            (_, Some(literal)) => SecretInput::Literal(literal.clone()),
+            (Some(entry), None) => match (&entry.state, entry.origin) {
+                (State::Ready(value), Origin::Literal) => SecretInput::Literal(value.text.clone()),
+                (State::Ready(value), _) => SecretInput::Reference(Some(value.text.clone())),
+                (State::Inactive(_), _) => SecretInput::Reference(None),
+            },
+        }
+    };
+    let variable = |name: &str| {
+        source
+            .env
+            .non_blank(name)
+            .map(|value| SecretText::new(value.to_owned()))
+    };
+    let input = AccessInput {
+        config: &source.tree,
+        token: secret("gateway.auth.token"),
+        password: secret("gateway.auth.password"),
+        proxy_secret: secret("gateway.auth.trustedProxy.proxySecret.value"),
+        previous_proxy_secret: secret("gateway.auth.trustedProxy.proxySecret.previousValue"),
+        env_token: variable("OPENCLAW_GATEWAY_TOKEN"),
+        env_password: variable("OPENCLAW_GATEWAY_PASSWORD"),
+        overrides: parts.overrides.clone(),
+        interfaces: Arc::clone(&parts.interfaces),
+        clock: Arc::clone(&parts.clock),
+    };
+    let loaded = AccessControl::load(input, Arc::clone(&parts.limiter));
+    let configured = ["auth", "trustedProxies"]
+        .iter()
+        .any(|key| lookup(&source.tree, &["gateway", key]).is_some());
+    let needed = parts.required || configured;
+    match loaded.control {
+        Some(control) if loaded.errors.is_empty() || !needed => Ok((control, loaded.warnings)),
+        _ => Err(access_error(&loaded.errors)),
+    }
+}
+
+fn access_error(problems: &[Problem]) -> Error {
+    let Some(first) = problems.first() else {
+        return Error::new(Code::InternalError, "the access settings gave no policy");
+    };
+    let more = match problems.len() {
+        1 => String::new(),
+        count => format!(" (and {} more)", count - 1),
+    };
+    let list: Vec<Value> = problems
+        .iter()
+        .map(|problem| {
+            let Problem {
+                code,
+                path,
+                message,
+                ..
+            } = problem;
+            json!({"code": code.as_str(), "path": path, "message": message})
+        })
+        .collect();
+    Error::new(
+        first.code,
+        format!("{}: {}{more}", first.path, first.message),
+    )
+    .with_hint(first.code.info().remedy)
+    .with("problems", list)
 }
 
 /// A path as given by the caller, when it looks like one.

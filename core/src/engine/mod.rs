@@ -5,17 +5,19 @@ mod options;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
+use crate::access::{AccessRequest, Denied, Identity};
 use crate::config::{self, Issue};
 use crate::error::{Error, Result};
 use crate::host::{Cancel, Host};
 use crate::secrets::{self, ActivateOptions, Diagnostic, ProviderReport, Rules, Stop, deadline};
-use crate::snapshot::{Changes, Snapshot};
+use crate::snapshot::{AccessParts, Changes, Snapshot};
 
 pub use events::Event;
 use events::EventQueue;
@@ -29,17 +31,14 @@ pub use options::Options;
 pub struct Engine {
     host: Host,
     options: Options,
+    access: AccessParts,
     current: ArcSwap<Snapshot>,
-    /// One activation at a time; the state of the reload machine with it.
-    activation: Mutex<ReloadState>,
+    /// One activation at a time.
+    activation: Mutex<()>,
+    /// Whether the last reload failed. Written under `activation`, read freely.
+    degraded: AtomicBool,
     events: Mutex<EventQueue>,
     cancel: Cancel,
-}
-
-/// Whether the last reload succeeded.
-#[derive(Debug, Default)]
-struct ReloadState {
-    degraded: bool,
 }
 
 /// What a reload did.
@@ -62,10 +61,19 @@ impl Engine {
     pub fn open(options: Options) -> Result<Self> {
         let host = options.host();
         let cancel = Cancel::default();
-        let snapshot = activate(&host, &options, &cancel, 1)?;
+        let access = AccessParts {
+            overrides: options.overrides(),
+            required: options.needs_access(),
+            limiter: Arc::default(),
+            interfaces: Arc::clone(&host.interfaces),
+            clock: Arc::clone(&host.clock),
+        };
+        let snapshot = activate(&host, &options, &access, &cancel, 1)?;
         let engine = Self {
+            access,
             current: ArcSwap::from_pointee(snapshot),
             activation: Mutex::default(),
+            degraded: AtomicBool::new(false),
             events: Mutex::default(),
             cancel,
             host,
@@ -82,6 +90,19 @@ impl Engine {
         self.current.load_full()
     }
 
+    /// Whether a request may use the gateway, and as whom, by the current generation. Whoever
+    /// also reads secrets for the same request takes one [`Engine::snapshot`] for both.
+    ///
+    /// # Errors
+    ///
+    /// Not errors but decisions: a [`Denied`](crate::access::Denied) with its code.
+    pub fn authorize(
+        &self,
+        request: Option<&AccessRequest<'_>>,
+    ) -> std::result::Result<Identity, Denied> {
+        self.current.load().access().authorize(request)
+    }
+
     /// Reads and resolves everything again and swaps it in as one. Concurrent calls wait for each
     /// other. Blocks.
     ///
@@ -89,17 +110,22 @@ impl Engine {
     ///
     /// As [`Engine::open`]; the last good snapshot stays in use.
     pub fn reload(&self) -> Result<ReloadReport> {
-        let mut state = self.activation.lock();
+        let _one_at_a_time = self.activation.lock();
         let start = self.host.clock.monotonic();
         let previous = self.current.load_full();
         let generation = previous.generation() + 1;
-        let result = activate(&self.host, &self.options, &self.cancel, generation);
+        let result = activate(
+            &self.host,
+            &self.options,
+            &self.access,
+            &self.cancel,
+            generation,
+        );
         let now = self.host.clock.now_ms();
         let mut events = self.events.lock();
         match result {
             Err(error) => {
-                if !state.degraded {
-                    state.degraded = true;
+                if !self.degraded.swap(true, Ordering::AcqRel) {
                     events.push(Event::degraded(now, previous.generation(), &error));
                 }
                 Err(error)
@@ -108,8 +134,7 @@ impl Engine {
                 let changes = snapshot.changes_since(&previous);
                 let snapshot = Arc::new(snapshot);
                 self.current.store(Arc::clone(&snapshot));
-                if state.degraded {
-                    state.degraded = false;
+                if self.degraded.swap(false, Ordering::AcqRel) {
                     events.push(Event::recovered(now, generation));
                 }
                 events.push(Event::reloaded(
@@ -130,7 +155,7 @@ impl Engine {
 
     /// Whether the last reload failed, so that older secrets are in use.
     pub fn is_degraded(&self) -> bool {
-        self.activation.lock().degraded
+        self.degraded.load(Ordering::Acquire)
     }
 
     /// Takes the queued events, oldest first. At most 256 are kept.
@@ -145,7 +170,13 @@ impl Engine {
 }
 
 /// Load, resolve, build.
-fn activate(host: &Host, options: &Options, cancel: &Cancel, generation: u64) -> Result<Snapshot> {
+fn activate(
+    host: &Host,
+    options: &Options,
+    access: &AccessParts,
+    cancel: &Cancel,
+    generation: u64,
+) -> Result<Snapshot> {
     let source = config::read(host, &options.read_options());
     let loaded = secrets::load(source, Rules::built_in())?;
     let stop = Stop {
@@ -159,12 +190,7 @@ fn activate(host: &Host, options: &Options, cancel: &Cancel, generation: u64) ->
     let activated = loaded
         .activate(host, &activate)
         .map_err(|failure| failure.into_error())?;
-    Ok(Snapshot::build(
-        generation,
-        host.clock.now_ms(),
-        loaded,
-        activated,
-    ))
+    Snapshot::build(generation, loaded, activated, access)
 }
 
 impl ReloadReport {
