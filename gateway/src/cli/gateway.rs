@@ -17,7 +17,11 @@ pub(super) fn command() -> Command {
     Command::new("gateway")
         .about("Run the reference gateway")
         .args(arguments())
-        .subcommand(Command::new("run").about("Run the reference gateway").args(arguments()))
+        .subcommand(
+            Command::new("run")
+                .about("Run the reference gateway")
+                .args(arguments()),
+        )
 }
 
 /// Runs it. The answer is an exit code.
@@ -44,23 +48,48 @@ fn arguments() -> Vec<Arg> {
     let mut arguments = vec![
         option("bind", "MODE", "Where to listen; replaces gateway.bind")
             .value_parser(["loopback", "lan", "custom", "auto", "tailnet"]),
-        option("host", "ADDR", "Listen on this IP address; wins over --bind")
-            .value_parser(value_parser!(IpAddr)),
+        option(
+            "host",
+            "ADDR",
+            "Listen on this IP address; wins over --bind",
+        )
+        .value_parser(value_parser!(IpAddr)),
         option("port", "N", "Port; 0 is any free one, which is printed")
             .value_parser(value_parser!(u16)),
-        option("auth", "MODE", "Replaces gateway.auth.mode")
-            .value_parser(["none", "token", "password", "trusted-proxy"]),
+        option("auth", "MODE", "Replaces gateway.auth.mode").value_parser([
+            "none",
+            "token",
+            "password",
+            "trusted-proxy",
+        ]),
         path("token-file", "FILE", "File that holds the gateway's token"),
-        path("password-file", "FILE", "File that holds the gateway's password"),
+        path(
+            "password-file",
+            "FILE",
+            "File that holds the gateway's password",
+        ),
         option("log", "FORMAT", "Form of the log").value_parser(["text", "json"]),
-        path("access-log", "FILE", "Write the access log there instead of to standard error"),
+        path(
+            "access-log",
+            "FILE",
+            "Write the access log there instead of to standard error",
+        ),
         flag("check", "Check configuration and secrets, then end"),
-        flag("demo", "Run on built-in settings with a built-in mock provider"),
+        flag(
+            "demo",
+            "Run on built-in settings with a built-in mock provider",
+        ),
     ];
-    arguments.extend(REFUSED.iter().map(|(name, _, _)| {
-        Arg::new(*name).long(*name).num_args(0..=1).hide(true)
-    }));
-    arguments.extend(NO_EFFECT.iter().map(|name| Arg::new(*name).long(*name).num_args(0..=1).hide(true)));
+    arguments.extend(
+        REFUSED
+            .iter()
+            .map(|(name, _, _)| Arg::new(*name).long(*name).num_args(0..=1).hide(true)),
+    );
+    arguments.extend(
+        NO_EFFECT
+            .iter()
+            .map(|name| Arg::new(*name).long(*name).num_args(0..=1).hide(true)),
+    );
     arguments
 }
 
@@ -96,7 +125,10 @@ fn launch(matches: &ArgMatches, host: &Host) -> Result<Launch, Error> {
         bind: BindOptions {
             mode: text("bind"),
             host: matches.get_one::<IpAddr>("host").copied(),
-            port: matches.get_one::<u16>("port").copied().map_or_else(|| port_of(host), |p| Ok(Some(p)))?,
+            port: matches
+                .get_one::<u16>("port")
+                .copied()
+                .map_or_else(|| port_of(host), |p| Ok(Some(p)))?,
         },
         access_log: path("access-log"),
         check: matches.get_flag("check"),
@@ -112,20 +144,31 @@ fn port_of(host: &Host) -> Result<Option<u16>, Error> {
         return Ok(None);
     }
     text.parse().map(Some).map_err(|_| {
-        Error::new(Code::ConfigInvalidValue, format!("{PORT_VARIABLE}: not a port number"))
+        Error::new(
+            Code::ConfigInvalidValue,
+            format!("{PORT_VARIABLE}: not a port number"),
+        )
     })
 }
 
 /// A secret from a file; blanks and line breaks around it do not belong to it.
 fn read_secret(host: &Host, path: &Path) -> Result<SecretText, Error> {
     let failed = |reason: &str| {
-        Error::new(Code::GatewayFileFailed, format!("{}: {reason}", path.display()))
+        Error::new(
+            Code::GatewayFileFailed,
+            format!("{}: {reason}", path.display()),
+        )
     };
-    let read = host.files.open(path).and_then(|mut file| file.read_to_limit(SECRET_LIMIT));
+    let read = host
+        .files
+        .open(path)
+        .and_then(|mut file| file.read_to_limit(SECRET_LIMIT));
     let bytes = read
         .map_err(|error| failed(&error.kind().to_string()))?
         .ok_or_else(|| failed("too large for a secret"))?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| failed("not UTF-8"))?.trim();
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_| failed("not UTF-8"))?
+        .trim();
     if text.is_empty() {
         return Err(failed("holds no secret"));
     }

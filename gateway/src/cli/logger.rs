@@ -54,7 +54,10 @@ impl Log for Stderr {
         let line = match self.0 {
             LogFormat::Text => format!("{level}: {}\n", printable(&message)),
             LogFormat::Json => {
-                format!("{}\n", json!({"level": level, "target": record.target(), "message": message}))
+                format!(
+                    "{}\n",
+                    json!({"level": level, "target": record.target(), "message": message})
+                )
             }
         };
         // There is no other place to complain.
@@ -66,5 +69,8 @@ impl Log for Stderr {
 
 /// A message without characters that could disturb a terminal.
 fn printable(message: &str) -> String {
-    message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    message
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }

@@ -62,9 +62,18 @@ fn command() -> Command {
         ))
         .disable_help_subcommand(true)
         .args([
-            option("state-dir", "DIR", "State folder; wins over OPENCLAW_STATE_DIR").global(true),
-            option("config", "FILE", "Configuration file; wins over OPENCLAW_CONFIG_PATH")
-                .global(true),
+            option(
+                "state-dir",
+                "DIR",
+                "State folder; wins over OPENCLAW_STATE_DIR",
+            )
+            .global(true),
+            option(
+                "config",
+                "FILE",
+                "Configuration file; wins over OPENCLAW_CONFIG_PATH",
+            )
+            .global(true),
             option("log-level", "LEVEL", "What is written to standard error")
                 .value_parser(["silent", "error", "warn", "info", "debug", "trace"])
                 .global(true),
@@ -74,12 +83,20 @@ fn command() -> Command {
 
 /// An option with a value.
 fn option(name: &'static str, value: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name(value).help(help).overrides_with(name)
+    Arg::new(name)
+        .long(name)
+        .value_name(value)
+        .help(help)
+        .overrides_with(name)
 }
 
 /// An option without a value.
 fn flag(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help).overrides_with(name)
+    Arg::new(name)
+        .long(name)
+        .action(ArgAction::SetTrue)
+        .help(help)
+        .overrides_with(name)
 }
 
 /// An option whose value is a path.
@@ -131,11 +148,16 @@ mod tests {
             &["gateway", "run", "--config=x"],
             &["gateway", "run", "--config", "y", "--config", "x"],
         ] {
-            let matches =
-                command().try_get_matches_from([&["openclaw-auth"], line].concat()).unwrap();
+            let matches = command()
+                .try_get_matches_from([&["openclaw-auth"], line].concat())
+                .unwrap();
             let matches = matches.subcommand_matches("gateway").unwrap();
             let matches = matches.subcommand_matches("run").unwrap_or(matches);
-            assert_eq!(matches.get_one::<String>("config").unwrap(), "x", "{line:?}");
+            assert_eq!(
+                matches.get_one::<String>("config").unwrap(),
+                "x",
+                "{line:?}"
+            );
         }
     }
 }

@@ -17,7 +17,10 @@ pub(super) struct Failed {
 impl Failed {
     /// A wrong command line.
     pub(super) fn usage(code: Code, message: &str) -> Self {
-        Self { error: Error::new(code, message), exit: USAGE }
+        Self {
+            error: Error::new(code, message),
+            exit: USAGE,
+        }
     }
 
     /// Why the gateway did not start or stopped.
@@ -49,7 +52,10 @@ pub(super) fn print_to_stderr(text: &str) {
 pub(super) fn print_error(failed: &Failed) {
     let error = &failed.error;
     print_to_stderr(&format!("error: {} ({})", error.message(), error.code()));
-    let failures = error.details().get("failures").and_then(serde_json::Value::as_array);
+    let failures = error
+        .details()
+        .get("failures")
+        .and_then(serde_json::Value::as_array);
     for failure in failures.into_iter().flatten() {
         print_to_stderr(&format!("  {failure}"));
     }
@@ -75,7 +81,11 @@ mod tests {
             (Code::GatewayFileFailed, 1),
             (Code::InternalError, 1),
         ] {
-            assert_eq!(Failed::of_gateway(Error::new(code, "x")).exit, exit, "{code}");
+            assert_eq!(
+                Failed::of_gateway(Error::new(code, "x")).exit,
+                exit,
+                "{code}"
+            );
         }
     }
 }

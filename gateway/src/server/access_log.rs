@@ -42,14 +42,24 @@ impl AccessLog {
             Some(path) => Sink::File(append_to(path)?),
             None => Sink::Stderr,
         };
-        Ok(Self { clock, path, sink: Mutex::new(sink), refusals: Mutex::default() })
+        Ok(Self {
+            clock,
+            path,
+            sink: Mutex::new(sink),
+            refusals: Mutex::default(),
+        })
     }
 
     /// A log that tests can read.
     #[cfg(test)]
     pub(crate) fn in_memory(clock: Arc<dyn Clock>) -> Self {
         let sink = Mutex::new(Sink::Memory(Vec::new()));
-        Self { clock, path: None, sink, refusals: Mutex::default() }
+        Self {
+            clock,
+            path: None,
+            sink,
+            refusals: Mutex::default(),
+        }
     }
 
     /// What was written so far.
@@ -76,7 +86,9 @@ impl AccessLog {
     fn finish(&self, record: &Record) {
         let now = self.clock.now_ms();
         let mut line = String::with_capacity(320);
-        if record.denied && let Some(code) = record.code {
+        if record.denied
+            && let Some(code) = record.code
+        {
             let verdict = self.refusals.lock().admit(code, now / 1000);
             if let Some(skipped) = verdict.skipped_before {
                 let mut fields = Fields::begin(&mut line);
@@ -140,7 +152,11 @@ impl Refusals {
         let mut skipped_before = None;
         if tally.second != second {
             skipped_before = Some(tally.skipped).filter(|skipped| *skipped > 0);
-            *tally = Tally { second, shown: 0, skipped: 0 };
+            *tally = Tally {
+                second,
+                shown: 0,
+                skipped: 0,
+            };
         }
         let shown = tally.shown < SHOWN_PER_SECOND;
         if shown {
@@ -148,7 +164,10 @@ impl Refusals {
         } else {
             tally.skipped += 1;
         }
-        Verdict { shown, skipped_before }
+        Verdict {
+            shown,
+            skipped_before,
+        }
     }
 }
 
@@ -286,7 +305,14 @@ impl Record {
         };
         let mut fields = Fields::begin(line);
         fields.number("ts", now);
-        fields.text("level", if self.denied || self.broken { "warn" } else { "info" });
+        fields.text(
+            "level",
+            if self.denied || self.broken {
+                "warn"
+            } else {
+                "info"
+            },
+        );
         fields.text("requestId", &self.request_id);
         fields.display("peer", &self.peer);
         if let Some(identity) = &self.identity {
@@ -339,7 +365,10 @@ impl<'a> Fields<'a> {
     /// Begins an object.
     pub(crate) fn begin(line: &'a mut String) -> Self {
         line.push('{');
-        Self { line, is_first: true }
+        Self {
+            line,
+            is_first: true,
+        }
     }
 
     /// A member that is a text.
@@ -412,7 +441,10 @@ mod tests {
             ("plain-é", "plain-é"),
             ("a\"b\\c", "a\\\"b\\\\c"),
             ("\u{1b}[31m\r\n", "\\u001b[31m\\u000d\\u000a"),
-            ("\u{85}\u{2028}\u{202e}\u{2066}", "\\u0085\\u2028\\u202e\\u2066"),
+            (
+                "\u{85}\u{2028}\u{202e}\u{2066}",
+                "\\u0085\\u2028\\u202e\\u2066",
+            ),
         ] {
             let mut line = String::new();
             escape(&mut line, text);
@@ -425,9 +457,14 @@ mod tests {
     #[test]
     fn denials_are_thinned_out_per_second_and_code() {
         let mut refusals = Refusals::default();
-        let shown = (0..50).filter(|_| refusals.admit(Code::NotFound, 7).shown).count();
+        let shown = (0..50)
+            .filter(|_| refusals.admit(Code::NotFound, 7).shown)
+            .count();
         assert_eq!(shown, 20);
-        assert!(refusals.admit(Code::Overloaded, 7).shown, "another code has its own count");
+        assert!(
+            refusals.admit(Code::Overloaded, 7).shown,
+            "another code has its own count"
+        );
         let next = refusals.admit(Code::NotFound, 8);
         assert!(next.shown);
         assert_eq!(next.skipped_before, Some(30));

@@ -19,11 +19,7 @@ pub(crate) fn json(status: StatusCode, body: &Value) -> Response<ReplyBody> {
 }
 
 /// Adds what every answer carries; replaces what a provider sent under the same names.
-pub(crate) fn complete(
-    headers: &mut HeaderMap,
-    request_id: &str,
-    hsts: Option<&HeaderValue>,
-) {
+pub(crate) fn complete(headers: &mut HeaderMap, request_id: &str, hsts: Option<&HeaderValue>) {
     for (name, value) in EVERY {
         headers.insert(name.clone(), value.clone());
     }
@@ -39,8 +35,14 @@ pub(crate) fn complete(
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const EVERY: [(HeaderName, HeaderValue); 3] = [
-    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    ),
+    (
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    ),
     (
         HeaderName::from_static("permissions-policy"),
         HeaderValue::from_static("camera=(), microphone=(), geolocation=()"),
@@ -48,7 +50,10 @@ const EVERY: [(HeaderName, HeaderValue); 3] = [
 ];
 
 const OWN_JSON: [(HeaderName, HeaderValue); 5] = [
-    (header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8")),
+    (
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json; charset=utf-8"),
+    ),
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     (
         header::CONTENT_SECURITY_POLICY,

@@ -70,9 +70,13 @@ pub(crate) struct Machine {
 impl Machine {
     /// Looks at the real machine.
     pub(crate) fn look(files: &dyn Files) -> Self {
-        let is_container =
-            CONTAINER_MARKS.iter().any(|mark| files.lstat(Path::new(mark)).is_ok());
-        Self { is_container, tailnet: tailnet_address() }
+        let is_container = CONTAINER_MARKS
+            .iter()
+            .any(|mark| files.lstat(Path::new(mark)).is_ok());
+        Self {
+            is_container,
+            tailnet: tailnet_address(),
+        }
     }
 }
 
@@ -87,8 +91,8 @@ pub(crate) fn plan(
     snapshot: &dyn Snapshot,
     machine: Machine,
 ) -> Result<Plan, Error> {
-    let configured = settings::number(snapshot, "/gateway/port")
-        .and_then(|port| u16::try_from(port).ok());
+    let configured =
+        settings::number(snapshot, "/gateway/port").and_then(|port| u16::try_from(port).ok());
     let port = options.port.or(configured).unwrap_or(DEFAULT_PORT);
     let has_auth = snapshot.auth_mode() != "none";
     let addresses = match options.host {
@@ -160,8 +164,10 @@ pub(crate) async fn listen(plan: &Plan) -> Result<Vec<TcpListener>, Error> {
             Err(failed) => failed,
         };
         if error.kind() != ErrorKind::AddrInUse || attempt == RETRIES {
-            let mut failure =
-                Error::new(Code::BindFailed, format!("cannot listen on {address}: {}", error.kind()));
+            let mut failure = Error::new(
+                Code::BindFailed,
+                format!("cannot listen on {address}: {}", error.kind()),
+            );
             if error.kind() == ErrorKind::AddrInUse {
                 failure = failure.with_hint("Another gateway may already be running.");
             }
@@ -186,7 +192,10 @@ fn bind_all(plan: &Plan) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
         let address = SocketAddr::new(ip, port);
         match bound {
             Ok(listener) => {
-                port = listener.local_addr().map_err(|error| (address, error))?.port();
+                port = listener
+                    .local_addr()
+                    .map_err(|error| (address, error))?
+                    .port();
                 listeners.push(listener);
             }
             Err(error) if is_missing(&error) && matches!(wanted, Wanted::IfThere(_)) => {
@@ -211,7 +220,11 @@ fn is_missing(error: &io::Error) -> bool {
 
 fn bind(ip: IpAddr, port: u16) -> io::Result<TcpListener> {
     let address = SocketAddr::new(ip, port);
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if ip.is_ipv6() {
         // The unspecified address stands for IPv4 too, whatever the system's default is.
         socket.set_only_v6(!ip.is_unspecified())?;
@@ -256,10 +269,18 @@ mod tests {
     use super::super::testing::FakeSnapshot;
     use super::*;
 
-    const BARE: Machine = Machine { is_container: false, tailnet: None };
-    const CONTAINER: Machine = Machine { is_container: true, tailnet: None };
-    const TAILNET: Machine =
-        Machine { is_container: false, tailnet: Some(Ipv4Addr::new(100, 70, 1, 2)) };
+    const BARE: Machine = Machine {
+        is_container: false,
+        tailnet: None,
+    };
+    const CONTAINER: Machine = Machine {
+        is_container: true,
+        tailnet: None,
+    };
+    const TAILNET: Machine = Machine {
+        is_container: false,
+        tailnet: Some(Ipv4Addr::new(100, 70, 1, 2)),
+    };
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -267,21 +288,44 @@ mod tests {
 
     #[test]
     fn modes_and_addresses() {
-        let loopback = vec![Wanted::Required(ip("127.0.0.1")), Wanted::IfThere(ip("::1"))];
+        let loopback = vec![
+            Wanted::Required(ip("127.0.0.1")),
+            Wanted::IfThere(ip("::1")),
+        ];
         for (gateway, mode, machine, expected) in [
             (json!({}), "token", BARE, Ok(loopback.clone())),
-            (json!({"bind": "loopback"}), "none", BARE, Ok(loopback.clone())),
-            (json!({"bind": "lan"}), "token", BARE, Ok(vec![Wanted::Everything])),
-            (json!({"bind": "lan"}), "none", BARE, Err(Code::ConfigInvalidValue)),
+            (
+                json!({"bind": "loopback"}),
+                "none",
+                BARE,
+                Ok(loopback.clone()),
+            ),
+            (
+                json!({"bind": "lan"}),
+                "token",
+                BARE,
+                Ok(vec![Wanted::Everything]),
+            ),
+            (
+                json!({"bind": "lan"}),
+                "none",
+                BARE,
+                Err(Code::ConfigInvalidValue),
+            ),
             (json!({"bind": "auto"}), "token", BARE, Ok(loopback.clone())),
-            (json!({"bind": "auto"}), "none", CONTAINER, Ok(loopback.clone())),
+            (json!({"bind": "auto"}), "none", CONTAINER, Ok(loopback)),
             (
                 json!({"bind": "auto"}),
                 "token",
                 CONTAINER,
                 Ok(vec![Wanted::Required(ip("0.0.0.0"))]),
             ),
-            (json!({"bind": "custom"}), "token", BARE, Err(Code::ConfigInvalidValue)),
+            (
+                json!({"bind": "custom"}),
+                "token",
+                BARE,
+                Err(Code::ConfigInvalidValue),
+            ),
             (
                 json!({"bind": "custom", "customBindHost": "gw.example"}),
                 "token",
@@ -300,25 +344,41 @@ mod tests {
                 BARE,
                 Ok(vec![Wanted::Required(ip("127.0.0.9"))]),
             ),
-            (json!({"bind": "tailnet"}), "token", BARE, Err(Code::BindFailed)),
+            (
+                json!({"bind": "tailnet"}),
+                "token",
+                BARE,
+                Err(Code::BindFailed),
+            ),
             (
                 json!({"bind": "tailnet"}),
                 "token",
                 TAILNET,
-                Ok(vec![Wanted::Required(ip("100.70.1.2")), Wanted::Required(ip("127.0.0.1"))]),
+                Ok(vec![
+                    Wanted::Required(ip("100.70.1.2")),
+                    Wanted::Required(ip("127.0.0.1")),
+                ]),
             ),
-            (json!({"bind": "everywhere"}), "token", BARE, Err(Code::ConfigInvalidValue)),
+            (
+                json!({"bind": "everywhere"}),
+                "token",
+                BARE,
+                Err(Code::ConfigInvalidValue),
+            ),
         ] {
             let snapshot = FakeSnapshot::new(json!({"gateway": gateway.clone()})).mode(mode);
             let plan = plan(&BindOptions::default(), &snapshot, machine);
-            let outcome = plan.map(|plan| plan.addresses).map_err(|error| error.code());
+            let outcome = plan
+                .map(|plan| plan.addresses)
+                .map_err(|error| error.code());
             assert_eq!(outcome, expected, "{gateway} {mode}");
         }
     }
 
     #[test]
     fn options_win_over_settings() {
-        let snapshot = FakeSnapshot::new(json!({"gateway": {"bind": "lan", "port": 7}})).mode("token");
+        let snapshot =
+            FakeSnapshot::new(json!({"gateway": {"bind": "lan", "port": 7}})).mode("token");
         let plan_of = |options: &BindOptions| plan(options, &snapshot, BARE).unwrap();
         assert_eq!(plan_of(&BindOptions::default()).port, 7);
         let options = BindOptions {
@@ -327,16 +387,27 @@ mod tests {
             port: Some(0),
         };
         let plan = plan_of(&options);
-        assert_eq!((plan.addresses, plan.port), (vec![Wanted::Required(ip("10.0.0.9"))], 0));
+        assert_eq!(
+            (plan.addresses, plan.port),
+            (vec![Wanted::Required(ip("10.0.0.9"))], 0)
+        );
         let snapshot = FakeSnapshot::new(json!({}));
-        assert_eq!(super::plan(&BindOptions::default(), &snapshot, BARE).unwrap().port, 18789);
+        assert_eq!(
+            super::plan(&BindOptions::default(), &snapshot, BARE)
+                .unwrap()
+                .port,
+            18789
+        );
     }
 
     #[test]
     fn tailnet_range() {
-        for (text, expected) in
-            [("100.64.0.0", true), ("100.127.255.255", true), ("100.128.0.0", false), ("10.64.0.1", false)]
-        {
+        for (text, expected) in [
+            ("100.64.0.0", true),
+            ("100.127.255.255", true),
+            ("100.128.0.0", false),
+            ("10.64.0.1", false),
+        ] {
             assert_eq!(is_tailnet(text.parse().unwrap()), expected, "{text}");
         }
     }
@@ -344,18 +415,32 @@ mod tests {
     #[tokio::test]
     async fn one_port_for_both_families_and_a_clear_refusal_when_taken() {
         let plan = Plan {
-            addresses: vec![Wanted::Required(ip("127.0.0.1")), Wanted::IfThere(ip("::1"))],
+            addresses: vec![
+                Wanted::Required(ip("127.0.0.1")),
+                Wanted::IfThere(ip("::1")),
+            ],
             port: 0,
         };
         let listeners = listen(&plan).await.unwrap();
-        let ports: Vec<u16> =
-            listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
-        assert!(ports.iter().all(|port| *port == ports[0] && *port != 0), "{ports:?}");
+        let ports: Vec<u16> = listeners
+            .iter()
+            .map(|listener| listener.local_addr().unwrap().port())
+            .collect();
+        assert!(
+            ports.iter().all(|port| *port == ports[0] && *port != 0),
+            "{ports:?}"
+        );
 
         tokio::time::pause();
-        let taken = Plan { port: ports[0], ..plan };
+        let taken = Plan {
+            port: ports[0],
+            ..plan
+        };
         let error = listen(&taken).await.unwrap_err();
         assert_eq!(error.code(), Code::BindFailed);
-        assert_eq!(error.hint(), Some("Another gateway may already be running."));
+        assert_eq!(
+            error.hint(),
+            Some("Another gateway may already be running.")
+        );
     }
 }

@@ -13,8 +13,8 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use openclaw_auth::Code;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::limits::Permit;
 use super::access_log::Record;
+use super::limits::Permit;
 
 /// What goes wrong inside a body.
 pub(crate) type BodyError = Box<dyn StdError + Send + Sync>;
@@ -31,8 +31,12 @@ impl RequestBody {
     /// Wraps a body: at most `limit` bytes, and no silence longer than `idle`.
     pub(crate) fn new(incoming: Incoming, limit: u64, idle: Duration) -> (Self, Arc<BodyFate>) {
         let fate = Arc::new(BodyFate::default());
-        let body =
-            Self { incoming, left: limit, idle: IdleTimer::new(idle), fate: Arc::clone(&fate) };
+        let body = Self {
+            incoming,
+            left: limit,
+            idle: IdleTimer::new(idle),
+            fate: Arc::clone(&fate),
+        };
         (body, fate)
     }
 
@@ -55,7 +59,9 @@ impl Body for RequestBody {
                 Poll::Ready(Some(Ok(frame))) => {
                     self.idle.rest();
                     // Trailer fields are never headers, and nothing upstream asked for them.
-                    let Ok(data) = frame.into_data() else { continue };
+                    let Ok(data) = frame.into_data() else {
+                        continue;
+                    };
                     let size = data.len() as u64;
                     self.fate.bytes.fetch_add(size, Ordering::Relaxed);
                     let Some(left) = self.left.checked_sub(size) else {
@@ -130,13 +136,23 @@ struct Upstream {
 impl ReplyBody {
     /// A body that is known wholly.
     pub(crate) fn full(bytes: Bytes) -> Self {
-        Self { content: Content::Full(Some(bytes)), record: None }
+        Self {
+            content: Content::Full(Some(bytes)),
+            record: None,
+        }
     }
 
     /// A body that is passed on as it arrives, with no silence longer than `idle`.
     pub(crate) fn stream(incoming: Incoming, idle: Duration, permit: Permit) -> Self {
-        let upstream = Upstream { incoming, idle: IdleTimer::new(idle), _permit: permit };
-        Self { content: Content::Stream(Box::new(upstream)), record: None }
+        let upstream = Upstream {
+            incoming,
+            idle: IdleTimer::new(idle),
+            _permit: permit,
+        };
+        Self {
+            content: Content::Stream(Box::new(upstream)),
+            record: None,
+        }
     }
 
     /// Attaches the log line of the request.
@@ -236,7 +252,11 @@ struct IdleTimer {
 
 impl IdleTimer {
     fn new(limit: Duration) -> Self {
-        Self { limit, armed: false, sleep: None }
+        Self {
+            limit,
+            armed: false,
+            sleep: None,
+        }
     }
 
     fn rest(&mut self) {

@@ -27,9 +27,10 @@ pub(crate) fn head<B>(request: &Request<B>, limits: &Limits) -> Result<(), Code>
 
 /// Whether the request asks for a WebSocket.
 pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
-    headers.get_all(header::UPGRADE).iter().any(|value| {
-        value.as_bytes().eq_ignore_ascii_case(b"websocket")
-    })
+    headers
+        .get_all(header::UPGRADE)
+        .iter()
+        .any(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// Whether the query carries a parameter that is meant for secrets.
@@ -37,7 +38,9 @@ pub(crate) fn has_credential(query: &str) -> bool {
     query.split('&').any(|pair| {
         let name = pair.split_once('=').map_or(pair, |(name, _)| name);
         let name = plain(name);
-        CREDENTIAL_PARAMETERS.iter().any(|known| name.eq_ignore_ascii_case(known))
+        CREDENTIAL_PARAMETERS
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known))
     })
 }
 
@@ -47,7 +50,9 @@ fn plain(name: &str) -> String {
     let mut rest = name;
     while let Some((before, after)) = rest.split_once('%') {
         plain.push_str(before);
-        let escape = after.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let escape = after
+            .get(..2)
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
         match (escape, after.get(2..)) {
             (Some(byte), Some(tail)) => {
                 plain.push(char::from(byte));
@@ -65,7 +70,9 @@ fn plain(name: &str) -> String {
 
 fn target(method: &Method, uri: &Uri, limits: &Limits) -> Result<(), Code> {
     let text = uri.path_and_query().map_or("", |target| target.as_str());
-    let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
+    let authority = uri
+        .authority()
+        .map_or(0, |authority| authority.as_str().len());
     if text.len() + authority > limits.target {
         return Err(Code::TargetTooLong);
     }
@@ -103,7 +110,9 @@ fn host(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Code> {
     if host.as_ref().is_some_and(|host| !is_usable(host)) {
         return Err(Code::HostInvalid);
     }
-    let Some(target) = uri.authority() else { return Ok(()) };
+    let Some(target) = uri.authority() else {
+        return Ok(());
+    };
     let default_port = match uri.scheme_str() {
         Some("http") => Some(80),
         Some("https") => Some(443),
@@ -113,7 +122,11 @@ fn host(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Code> {
     let is_same = host.is_some_and(|host| {
         host.host().eq_ignore_ascii_case(target.host()) && port(&host) == port(target)
     });
-    if is_same && is_usable(target) { Ok(()) } else { Err(Code::HostInvalid) }
+    if is_same && is_usable(target) {
+        Ok(())
+    } else {
+        Err(Code::HostInvalid)
+    }
 }
 
 /// A host name or address, perhaps a port, nothing else.
@@ -133,7 +146,11 @@ fn upgrade(headers: &HeaderMap) -> Result<(), Code> {
         .get_all(header::UPGRADE)
         .iter()
         .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    if is_foreign { Err(Code::UpgradeUnsupported) } else { Ok(()) }
+    if is_foreign {
+        Err(Code::UpgradeUnsupported)
+    } else {
+        Ok(())
+    }
 }
 
 /// Colon, space, carriage return and line feed.
@@ -175,7 +192,11 @@ mod tests {
         ] {
             let lines: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
             let verdict = head(&request(target, &lines), &Limits::default());
-            let expected = if accepted { Ok(()) } else { Err(Code::HostInvalid) };
+            let expected = if accepted {
+                Ok(())
+            } else {
+                Err(Code::HostInvalid)
+            };
             assert_eq!(verdict, expected, "{target} {hosts:?}");
         }
     }
@@ -191,21 +212,40 @@ mod tests {
     fn methods_targets_and_upgrades() {
         let limits = Limits::default();
         for (method, target, lines, expected) in [
-            (Method::CONNECT, "gw.example:443", &[][..], Err(Code::MethodUnsupported)),
+            (
+                Method::CONNECT,
+                "gw.example:443",
+                &[][..],
+                Err(Code::MethodUnsupported),
+            ),
             (Method::TRACE, "/", &[], Err(Code::MethodUnsupported)),
             (Method::GET, "/ok?q=%20", &[], Ok(())),
             (Method::GET, "/caf\u{e9}", &[], Err(Code::TargetInvalid)),
             (Method::GET, "*", &[], Err(Code::TargetInvalid)),
             (Method::OPTIONS, "*", &[], Ok(())),
             (Method::GET, "/", &[("upgrade", "WebSocket")], Ok(())),
-            (Method::GET, "/", &[("upgrade", "h2c")], Err(Code::UpgradeUnsupported)),
-            (Method::GET, "/", &[("upgrade", "websocket, h2c")], Err(Code::UpgradeUnsupported)),
+            (
+                Method::GET,
+                "/",
+                &[("upgrade", "h2c")],
+                Err(Code::UpgradeUnsupported),
+            ),
+            (
+                Method::GET,
+                "/",
+                &[("upgrade", "websocket, h2c")],
+                Err(Code::UpgradeUnsupported),
+            ),
         ] {
             let mut all = vec![("host", "gw.example")];
             all.extend(lines);
             let mut request = request(target, &all);
             *request.method_mut() = method.clone();
-            assert_eq!(head(&request, &limits), expected, "{method} {target} {lines:?}");
+            assert_eq!(
+                head(&request, &limits),
+                expected,
+                "{method} {target} {lines:?}"
+            );
         }
         let long = format!("/{}", "a".repeat(limits.target));
         assert_eq!(
@@ -232,7 +272,10 @@ mod tests {
         let many: Vec<_> = std::iter::once(("host", "gw.example"))
             .chain(std::iter::repeat_n(("x-a", "b"), 100))
             .collect();
-        assert_eq!(head(&request("/", &many), &limits), Err(Code::HeadersTooLarge));
+        assert_eq!(
+            head(&request("/", &many), &limits),
+            Err(Code::HeadersTooLarge)
+        );
     }
 
     #[test]

@@ -22,12 +22,12 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+use super::access_log::{Arrival, Record};
 use super::answer;
 use super::body::ReplyBody;
 use super::checks;
 use super::failure::Failure;
 use super::limits::{Admission, Limits};
-use super::access_log::{Arrival, Record};
 use super::routes::{self, Call};
 use super::state::State;
 
@@ -99,6 +99,10 @@ pub(crate) struct Surroundings {
     /// Turns true when the server stops.
     pub(crate) stop: watch::Receiver<bool>,
     /// Dropped when the connection has ended.
+    #[expect(
+        dead_code,
+        reason = "held as long as the connection lives, never used otherwise"
+    )]
     pub(crate) running: mpsc::Sender<Infallible>,
 }
 
@@ -110,7 +114,10 @@ pub(crate) async fn serve(stream: TcpStream, link: Link, mut around: Surrounding
         let (state, link) = (Arc::clone(&around.state), Arc::clone(&link));
         service_fn(move |request| handle(Arc::clone(&state), Arc::clone(&link), request))
     };
-    let io = Watched { io: TokioIo::new(stream), link: Arc::clone(&link) };
+    let io = Watched {
+        io: TokioIo::new(stream),
+        link: Arc::clone(&link),
+    };
     let mut connection = pin!(
         http1::Builder::new()
             .header_read_timeout(None)
@@ -148,7 +155,9 @@ async fn handle(
         routes::given_request_id(request.headers()).unwrap_or_else(|| state.request_id());
     let is_head = *request.method() == Method::HEAD;
     let is_proxy = current.settings.hsts.is_some()
-        && current.snapshot.is_trusted_proxy(link.peer.ip().to_canonical());
+        && current
+            .snapshot
+            .is_trusted_proxy(link.peer.ip().to_canonical());
     let hsts = current.settings.hsts_for(is_proxy, request.headers());
     let mut record = Record::begin(
         Arc::clone(&state.log),
@@ -162,14 +171,19 @@ async fn handle(
         },
     );
     let outcome = {
-        let call = Call { state: &state, link: &link, current: &current, record: &mut record };
+        let call = Call {
+            state: &state,
+            link: &link,
+            current: &current,
+            record: &mut record,
+        };
         let mut answering = pin!(fenced(call, request));
-        poll_fn(|cx| {
-            match catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(cx))) {
+        poll_fn(
+            |cx| match catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(cx))) {
                 Ok(poll) => poll,
                 Err(_) => Poll::Ready(Err(Failure::new(Code::InternalError).closing())),
-            }
-        })
+            },
+        )
         .await
     };
     let (mut response, code) = match outcome {

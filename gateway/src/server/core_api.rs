@@ -145,8 +145,9 @@ pub(crate) struct OpenRequest {
 /// Whatever keeps the first snapshot from being built.
 // WIRING: build `openclaw_auth::Options` from the request, open the engine, and implement the
 // two traits for `Engine` and `Snapshot`; nothing else in the server changes.
-pub(crate) fn open(request: OpenRequest) -> Result<Arc<dyn Core>, Error> {
-    let OpenRequest { config: _, state_dir: _, source_text: _, env: _, auth_mode: _, token: _, password: _ } =
-        request;
-    Err(Error::new(Code::InternalError, "the engine is not part of this build"))
+pub(crate) fn open(_request: &OpenRequest) -> Result<Arc<dyn Core>, Error> {
+    Err(Error::new(
+        Code::InternalError,
+        "the engine is not part of this build",
+    ))
 }

@@ -13,7 +13,10 @@ use super::core_api::Denied;
 
 /// A refusal or failure of the gateway, before it becomes an answer.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct Failure(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     code: Code,
     message: Cow<'static, str>,
     extra: Map<String, Value>,
@@ -28,7 +31,7 @@ pub(crate) struct Failure {
 impl Failure {
     /// The failure with the message that belongs to its code.
     pub(crate) fn new(code: Code) -> Self {
-        Self {
+        Self(Box::new(Inner {
             code,
             message: Cow::Borrowed(row(code).2),
             extra: Map::new(),
@@ -37,60 +40,61 @@ impl Failure {
             retry_after_s: None,
             close: false,
             denied: None,
-        }
+        }))
     }
 
     /// The failure with a message of its own; never text from the request.
     pub(crate) fn with_message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
-        self.message = message.into();
+        self.0.message = message.into();
         self
     }
 
     /// Adds a member to the error object.
     pub(crate) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.extra.insert(key.to_owned(), value.into());
+        self.0.extra.insert(key.to_owned(), value.into());
         self
     }
 
     /// Says which methods the route has.
     pub(crate) fn allowing(mut self, methods: &'static str) -> Self {
-        self.allow = Some(methods);
+        self.0.allow = Some(methods);
         self
     }
 
     /// Says when to try again.
     pub(crate) fn retry_after_s(mut self, seconds: u64) -> Self {
-        self.retry_after_s = Some(seconds);
+        self.0.retry_after_s = Some(seconds);
         self
     }
 
     /// Ends the connection after the answer, because the rest of the request is not read.
     pub(crate) fn closing(mut self) -> Self {
-        self.close = true;
+        self.0.close = true;
         self
     }
 
     /// A denial by the access rules.
     pub(crate) fn denied(denied: &Denied, hide: bool) -> Self {
         let status = StatusCode::from_u16(denied.status).unwrap_or(StatusCode::FORBIDDEN);
-        Self {
-            challenge: denied.challenge.filter(|_| status == StatusCode::UNAUTHORIZED),
-            retry_after_s: denied.retry_after_ms.map(|ms| ms.div_ceil(1000)),
-            denied: Some((status, denied.to_error_body(hide))),
-            ..Self::new(denied.code)
-        }
+        let mut failure = Self::new(denied.code);
+        failure.0.challenge = denied
+            .challenge
+            .filter(|_| status == StatusCode::UNAUTHORIZED);
+        failure.0.retry_after_s = denied.retry_after_ms.map(|ms| ms.div_ceil(1000));
+        failure.0.denied = Some((status, denied.to_error_body(hide)));
+        failure
     }
 
     /// The stable code.
     pub(crate) fn code(&self) -> Code {
-        self.code
+        self.0.code
     }
 
     /// The status of the answer.
     pub(crate) fn status(&self) -> StatusCode {
-        match &self.denied {
+        match &self.0.denied {
             Some((status, _)) => *status,
-            None => StatusCode::from_u16(row(self.code).1)
+            None => StatusCode::from_u16(row(self.0.code).1)
                 .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         }
     }
@@ -98,29 +102,33 @@ impl Failure {
     /// The answer.
     pub(crate) fn into_response(self) -> Response<ReplyBody> {
         let status = self.status();
-        let body = match self.denied {
+        let inner = *self.0;
+        let body = match inner.denied {
             Some((_, body)) => body,
             None => {
                 let mut error = Map::new();
-                error.insert("message".to_owned(), self.message.into());
+                error.insert("message".to_owned(), inner.message.into());
                 error.insert("type".to_owned(), kind(status).into());
-                error.insert("code".to_owned(), self.code.as_str().into());
-                error.extend(self.extra);
+                error.insert("code".to_owned(), inner.code.as_str().into());
+                error.extend(inner.extra);
                 Value::Object(Map::from_iter([("error".to_owned(), Value::Object(error))]))
             }
         };
         let mut response = answer::json(status, &body);
         let headers = response.headers_mut();
-        if let Some(methods) = self.allow {
+        if let Some(methods) = inner.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(methods));
         }
-        if let Some(challenge) = self.challenge {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        if let Some(challenge) = inner.challenge {
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static(challenge),
+            );
         }
-        if let Some(seconds) = self.retry_after_s {
+        if let Some(seconds) = inner.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if self.close {
+        if inner.close {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
@@ -154,7 +162,11 @@ const FALLBACK: (Code, u16, &str) = (Code::InternalError, 500, "internal error")
 /// Status and message of each code that the gateway answers with.
 const ROWS: &[(Code, u16, &str)] = &[
     (Code::AdminRequired, 403, "this route is for administrators"),
-    (Code::BodyIncomplete, 400, "the request body ended early or was framed wrongly"),
+    (
+        Code::BodyIncomplete,
+        400,
+        "the request body ended early or was framed wrongly",
+    ),
     (Code::BodyTimeout, 408, "the request body stopped arriving"),
     (Code::BodyTooLarge, 413, "the request body is too large"),
     (
@@ -162,29 +174,85 @@ const ROWS: &[(Code, u16, &str)] = &[
         400,
         "credentials are not accepted in the query; use the Authorization header",
     ),
-    (Code::CredentialInvalid, 500, "a configured credential cannot be sent as a header"),
-    (Code::CredentialMissing, 500, "no credential is configured for the provider"),
-    (Code::HeadersTooLarge, 431, "the request has too many or too long header fields"),
-    (Code::HostInvalid, 400, "the request needs exactly one Host line that fits its target"),
-    (Code::MethodNotAllowed, 405, "the route does not have this method"),
+    (
+        Code::CredentialInvalid,
+        500,
+        "a configured credential cannot be sent as a header",
+    ),
+    (
+        Code::CredentialMissing,
+        500,
+        "no credential is configured for the provider",
+    ),
+    (
+        Code::HeadersTooLarge,
+        431,
+        "the request has too many or too long header fields",
+    ),
+    (
+        Code::HostInvalid,
+        400,
+        "the request needs exactly one Host line that fits its target",
+    ),
+    (
+        Code::MethodNotAllowed,
+        405,
+        "the route does not have this method",
+    ),
     (Code::MethodUnsupported, 400, "the method is not supported"),
     (Code::NotFound, 404, "no such route"),
-    (Code::Overloaded, 503, "too many requests are being forwarded; try again shortly"),
+    (
+        Code::Overloaded,
+        503,
+        "too many requests are being forwarded; try again shortly",
+    ),
     (
         Code::PathInvalid,
         400,
         "the path contains dot segments, encoded slashes or back-slashes",
     ),
-    (Code::ProviderAuthUnsupported, 501, "the provider's way of signing is not supported"),
-    (Code::ProviderInvalid, 500, "the settings of the provider cannot be used"),
+    (
+        Code::ProviderAuthUnsupported,
+        501,
+        "the provider's way of signing is not supported",
+    ),
+    (
+        Code::ProviderInvalid,
+        500,
+        "the settings of the provider cannot be used",
+    ),
     (Code::ProviderUnknown, 404, "no such provider is configured"),
-    (Code::TargetInvalid, 400, "the request target is not acceptable"),
+    (
+        Code::TargetInvalid,
+        400,
+        "the request target is not acceptable",
+    ),
     (Code::TargetTooLong, 414, "the request target is too long"),
-    (Code::UpgradeUnsupported, 400, "only upgrades to websocket are possible"),
-    (Code::UpstreamAuthFailed, 502, "the provider refused the gateway's credential"),
-    (Code::UpstreamRedirect, 502, "the provider answered with a redirect"),
-    (Code::UpstreamTimeout, 504, "the provider did not answer in time"),
-    (Code::UpstreamUnreachable, 502, "the provider cannot be reached"),
+    (
+        Code::UpgradeUnsupported,
+        400,
+        "only upgrades to websocket are possible",
+    ),
+    (
+        Code::UpstreamAuthFailed,
+        502,
+        "the provider refused the gateway's credential",
+    ),
+    (
+        Code::UpstreamRedirect,
+        502,
+        "the provider answered with a redirect",
+    ),
+    (
+        Code::UpstreamTimeout,
+        504,
+        "the provider did not answer in time",
+    ),
+    (
+        Code::UpstreamUnreachable,
+        502,
+        "the provider cannot be reached",
+    ),
     FALLBACK,
 ];
 

@@ -1,6 +1,8 @@
 //! Limits, and the counters behind those that span requests.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -86,7 +88,11 @@ impl Connections {
         limits: &Limits,
     ) -> Option<Admission> {
         let peer = peer.to_canonical();
-        let most = if is_proxy { limits.per_proxy } else { limits.per_peer };
+        let most = if is_proxy {
+            limits.per_proxy
+        } else {
+            limits.per_peer
+        };
         let mut strangers = self.strangers.lock();
         let held = strangers.get(&peer).copied().unwrap_or(0);
         if self.total.load(Ordering::Relaxed) >= limits.connections || held >= most {
@@ -95,7 +101,11 @@ impl Connections {
         }
         strangers.insert(peer, held + 1);
         self.total.fetch_add(1, Ordering::Relaxed);
-        Some(Admission { all: Arc::clone(self), peer, known: AtomicBool::new(false) })
+        Some(Admission {
+            all: Arc::clone(self),
+            peer,
+            known: AtomicBool::new(false),
+        })
     }
 
     /// Connections closed at once so far, because there were too many.
@@ -146,7 +156,9 @@ impl Forwarded {
     /// Counts a request in, or refuses it.
     pub(crate) fn admit(self: &Arc<Self>, user: Option<&str>, limits: &Limits) -> Option<Permit> {
         let mut running = self.0.lock();
-        let held = user.and_then(|user| running.by_user.get(user).copied()).unwrap_or(0);
+        let held = user
+            .and_then(|user| running.by_user.get(user).copied())
+            .unwrap_or(0);
         if running.total >= limits.forwarded || held >= limits.per_user {
             return None;
         }
@@ -155,7 +167,10 @@ impl Forwarded {
         if let Some(user) = &user {
             running.by_user.insert(user.clone(), held + 1);
         }
-        Some(Permit { all: Arc::clone(self), user })
+        Some(Permit {
+            all: Arc::clone(self),
+            user,
+        })
     }
 }
 
@@ -177,10 +192,10 @@ impl Drop for Permit {
 }
 
 /// Takes one off a counter and forgets counters at zero.
-fn release<K: std::hash::Hash + Eq, Q>(counters: &mut HashMap<K, usize>, key: &Q)
+fn release<K, Q>(counters: &mut HashMap<K, usize>, key: &Q)
 where
-    K: std::borrow::Borrow<Q>,
-    Q: std::hash::Hash + Eq + ?Sized,
+    K: Borrow<Q> + Eq + Hash,
+    Q: Eq + Hash + ?Sized,
 {
     if let Some(count) = counters.get_mut(key) {
         *count = count.saturating_sub(1);
@@ -195,7 +210,14 @@ mod tests {
     use super::*;
 
     fn small() -> Limits {
-        Limits { connections: 4, per_peer: 2, per_proxy: 3, forwarded: 3, per_user: 2, ..Limits::default() }
+        Limits {
+            connections: 4,
+            per_peer: 2,
+            per_proxy: 3,
+            forwarded: 3,
+            per_user: 2,
+            ..Limits::default()
+        }
     }
 
     #[test]
@@ -205,13 +227,19 @@ mod tests {
         let mapped: IpAddr = "::ffff:203.0.113.9".parse().unwrap();
         let first = all.admit(peer, false, &small()).unwrap();
         let second = all.admit(mapped, false, &small()).unwrap();
-        assert!(all.admit(peer, false, &small()).is_none(), "third stranger of one address");
+        assert!(
+            all.admit(peer, false, &small()).is_none(),
+            "third stranger of one address"
+        );
         assert_eq!(all.refused(), 1);
         first.authenticated();
         first.authenticated();
         let third = all.admit(peer, false, &small()).unwrap();
         assert!(all.admit(peer, false, &small()).is_none());
-        assert!(all.admit(peer, true, &small()).is_some(), "a proxy may open more");
+        assert!(
+            all.admit(peer, true, &small()).is_some(),
+            "a proxy may open more"
+        );
         drop((second, third, first));
         assert!(all.strangers.lock().is_empty());
         assert_eq!(all.total.load(Ordering::Relaxed), 0);
@@ -221,11 +249,20 @@ mod tests {
     fn connections_are_limited_in_total() {
         let all = Arc::new(Connections::default());
         let held: Vec<_> = (0..4_u8)
-            .map(|last| all.admit(IpAddr::from([10, 0, 0, last]), false, &small()).unwrap())
+            .map(|last| {
+                all.admit(IpAddr::from([10, 0, 0, last]), false, &small())
+                    .unwrap()
+            })
             .collect();
-        assert!(all.admit(IpAddr::from([10, 0, 0, 9]), true, &small()).is_none());
+        assert!(
+            all.admit(IpAddr::from([10, 0, 0, 9]), true, &small())
+                .is_none()
+        );
         drop(held);
-        assert!(all.admit(IpAddr::from([10, 0, 0, 9]), false, &small()).is_some());
+        assert!(
+            all.admit(IpAddr::from([10, 0, 0, 9]), false, &small())
+                .is_some()
+        );
     }
 
     #[test]

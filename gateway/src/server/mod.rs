@@ -39,12 +39,12 @@ use tokio::time::sleep;
 pub(crate) use bind::BindOptions;
 pub(crate) use core_api::OpenRequest;
 
+use self::access_log::AccessLog;
 use self::bind::{Machine, Plan};
 use self::connection::{ACCEPT_PAUSE, Link, Surroundings};
 use self::core_api::Core;
 use self::demo::Demo;
 use self::limits::Limits;
-use self::access_log::AccessLog;
 use self::pid_file::PidFile;
 use self::settings::value;
 use self::signals::{Asked, Signals};
@@ -79,13 +79,13 @@ pub(crate) enum Ended {
 /// # Errors
 ///
 /// Whatever keeps the gateway from starting; the class of the code says which part.
-pub(crate) fn run(
-    mut launch: Launch,
-    host: &Host,
-    print: &dyn Fn(&str),
-) -> Result<Ended, Error> {
-    let demo = if launch.demo { Some(Demo::prepare(&mut launch)?) } else { None };
-    let core = core_api::open(launch.open)?;
+pub(crate) fn run(mut launch: Launch, host: &Host, print: &dyn Fn(&str)) -> Result<Ended, Error> {
+    let demo = if launch.demo {
+        Some(Demo::prepare(&mut launch)?)
+    } else {
+        None
+    };
+    let core = core_api::open(&launch.open)?;
     reload::log_events(&*core);
     let snapshot = core.snapshot();
     if value(&*snapshot, "/gateway/tls/enabled").and_then(serde_json::Value::as_bool) == Some(true)
@@ -148,15 +148,21 @@ async fn serve(
         }
         bound => bound?,
     };
-    let addresses: Vec<SocketAddr> =
-        listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let addresses: Vec<SocketAddr> = listeners
+        .iter()
+        .filter_map(|listener| listener.local_addr().ok())
+        .collect();
     let _pid_file = match demo {
         Some(_) => None,
         None => Some(PidFile::write(&host.files, &state.core.state_dir())?),
     };
     let (stop, stopping) = watch::channel(false);
     let (running, ended) = mpsc::channel(1);
-    let around = Surroundings { state: Arc::clone(state), stop: stopping, running };
+    let around = Surroundings {
+        state: Arc::clone(state),
+        stop: stopping,
+        running,
+    };
     for listener in listeners {
         tokio::spawn(accept(listener, around.clone()));
     }
@@ -167,11 +173,8 @@ async fn serve(
     }
     state.listening();
 
-    loop {
-        match signals.next().await {
-            Asked::Reload => reload_by_signal(state),
-            Asked::Stop(_) => break,
-        }
+    while let Asked::Reload = signals.next().await {
+        reload_by_signal(state);
     }
     state.draining();
     // Connections that are gone already need no message.
@@ -204,8 +207,10 @@ async fn accept(listener: TcpListener, mut around: Surroundings) {
         match accepted {
             Ok((stream, peer)) => {
                 let state = &around.state;
-                let is_proxy =
-                    state.current().snapshot.is_trusted_proxy(peer.ip().to_canonical());
+                let is_proxy = state
+                    .current()
+                    .snapshot
+                    .is_trusted_proxy(peer.ip().to_canonical());
                 let admission = state.connections.admit(peer.ip(), is_proxy, &state.limits);
                 let (Some(admission), Ok(local)) = (admission, stream.local_addr()) else {
                     log::debug!("{} connections refused", state.connections.refused());
@@ -229,7 +234,10 @@ async fn accept(listener: TcpListener, mut around: Surroundings) {
 /// Whether accepting failed because this one peer went away.
 fn is_of_the_peer(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    )
 }
 
 fn reload_by_signal(state: &Arc<State>) {

@@ -29,18 +29,27 @@ impl PidFile {
             .create_dir_all(&folder, 0o700)
             .and_then(|()| files.write_atomic(&path, &content, 0o600))
             .map_err(|error| file_failed(&path.display().to_string(), &error))?;
-        Ok(Self { files: Arc::clone(files), path, content })
+        Ok(Self {
+            files: Arc::clone(files),
+            path,
+            content,
+        })
     }
 
     fn is_ours(&self) -> bool {
-        let read = self.files.open(&self.path).and_then(|mut file| file.read_to_limit(64));
+        let read = self
+            .files
+            .open(&self.path)
+            .and_then(|mut file| file.read_to_limit(64));
         matches!(read, Ok(Some(found)) if *found == self.content)
     }
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        if self.is_ours() && let Err(error) = self.files.remove_file(&self.path) {
+        if self.is_ours()
+            && let Err(error) = self.files.remove_file(&self.path)
+        {
             log::warn!("{} stays behind: {}", self.path.display(), error.kind());
         }
     }

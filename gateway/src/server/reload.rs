@@ -21,7 +21,10 @@ pub(crate) struct Reloader {
 impl Reloader {
     /// For this engine.
     pub(crate) fn new(core: Arc<dyn Core>) -> Self {
-        Self { core, running: Mutex::new(None) }
+        Self {
+            core,
+            running: Mutex::new(None),
+        }
     }
 
     /// Reloads, or waits for the reload that is running.
@@ -29,9 +32,16 @@ impl Reloader {
     /// The reload goes on when the caller goes away.
     pub(crate) async fn reload(self: &Arc<Self>) -> Outcome {
         let mut running = self.join();
-        let ended = running.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone());
+        let ended = running
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|ended| ended.clone());
         ended.unwrap_or_else(|| {
-            Arc::new(Err(Error::new(Code::InternalError, "the reload ended without a result")))
+            Arc::new(Err(Error::new(
+                Code::InternalError,
+                "the reload ended without a result",
+            )))
         })
     }
 
@@ -46,9 +56,8 @@ impl Reloader {
         tokio::spawn(async move {
             let core = Arc::clone(&this.core);
             let outcome = tokio::task::spawn_blocking(move || core.reload()).await;
-            let outcome = outcome.unwrap_or_else(|_| {
-                Err(Error::new(Code::InternalError, "the reload broke off"))
-            });
+            let outcome = outcome
+                .unwrap_or_else(|_| Err(Error::new(Code::InternalError, "the reload broke off")));
             log_outcome(&*this.core, &outcome);
             this.running.lock().take();
             // Nobody may be waiting any more.
@@ -61,7 +70,12 @@ impl Reloader {
 /// Writes the engine's events to the log.
 pub(crate) fn log_events(core: &dyn Core) {
     for event in core.events() {
-        log::info!("{} (generation {}): {}", event.code, event.generation, event.message);
+        log::info!(
+            "{} (generation {}): {}",
+            event.code,
+            event.generation,
+            event.message
+        );
     }
 }
 
@@ -78,7 +92,10 @@ fn log_outcome(core: &dyn Core, outcome: &Result<Reloaded, Error>) {
     match outcome {
         Ok(reloaded) => log::info!("reloaded, generation {}", reloaded.generation),
         Err(error) => {
-            log::error!("reload refused, the last good settings stay: {}", error.message());
+            log::error!(
+                "reload refused, the last good settings stay: {}",
+                error.message()
+            );
             for failure in errors(error) {
                 log::error!("{failure}");
             }

@@ -9,13 +9,13 @@ use hyper::{Method, Request, Response, StatusCode};
 use openclaw_auth::Code;
 use serde_json::{Value, json};
 
+use super::access_log::Record;
 use super::answer;
 use super::body::ReplyBody;
 use super::checks;
 use super::connection::Link;
 use super::core_api::{Facts, Identity};
 use super::failure::Failure;
-use super::access_log::Record;
 use super::proxy;
 use super::reload;
 use super::settings::{Current, was_forwarded};
@@ -112,7 +112,9 @@ pub(crate) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Failure> {
     checks::head(&request, &call.state.limits).map_err(|code| Failure::new(code).closing())?;
-    let route = ROUTES.iter().find(|route| route.serves(request.uri().path()));
+    let route = ROUTES
+        .iter()
+        .find(|route| route.serves(request.uri().path()));
     if let Some(route) = route.filter(|route| route.caller == Caller::Anyone) {
         route.check_method(request.method())?;
         return Ok(match route.handler {
@@ -191,8 +193,8 @@ fn authorize(
 /// Whether the server is ready; why not is for callers on this machine or with credentials.
 fn ready(call: &Call<'_>, request: &Request<Incoming>) -> Response<ReplyBody> {
     let failing = call.state.failing();
-    let is_local = call.link.peer.ip().to_canonical().is_loopback()
-        && !was_forwarded(request.headers());
+    let is_local =
+        call.link.peer.ip().to_canonical().is_loopback() && !was_forwarded(request.headers());
     let mut body = json!({"ready": failing.is_empty()});
     if is_local || authorize(call, request).is_ok() {
         let uptime = call.state.started.elapsed().as_millis();
@@ -202,8 +204,11 @@ fn ready(call: &Call<'_>, request: &Request<Incoming>) -> Response<ReplyBody> {
             "uptimeMs": u64::try_from(uptime).unwrap_or(u64::MAX),
         });
     }
-    let status =
-        if failing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if failing.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     answer::json(status, &body)
 }
 
@@ -243,10 +248,14 @@ fn check_own_body(headers: &HeaderMap, limit: u64) -> Result<(), Failure> {
 /// The caller's request id, when it has the form of one; proxies set it to follow a request.
 pub(crate) fn given_request_id(headers: &HeaderMap) -> Option<String> {
     let mut lines = headers.get_all(answer::REQUEST_ID).iter();
-    let (Some(line), None) = (lines.next(), lines.next()) else { return None };
+    let (Some(line), None) = (lines.next(), lines.next()) else {
+        return None;
+    };
     let text = line.to_str().ok()?;
     let is_fine = (1..=64).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     is_fine.then(|| text.to_owned())
 }
 
@@ -254,4 +263,3 @@ pub(crate) fn given_request_id(headers: &HeaderMap) -> Option<String> {
 pub(crate) fn has_body(is_head: bool, status: StatusCode) -> bool {
     !is_head && status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
 }
-

@@ -37,11 +37,14 @@ impl Settings {
     pub(crate) fn read(snapshot: &dyn Snapshot) -> Self {
         let allowed = texts(snapshot, "/gateway/http/proxy/allowRequestHeaders");
         Self {
-            hsts: value(snapshot, "/gateway/http/securityHeaders/strictTransportSecurity")
-                .and_then(Value::as_str)
-                .map(str::trim)
-                .filter(|text| !text.is_empty())
-                .and_then(|text| HeaderValue::from_str(text).ok()),
+            hsts: value(
+                snapshot,
+                "/gateway/http/securityHeaders/strictTransportSecurity",
+            )
+            .and_then(Value::as_str)
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+            .and_then(|text| HeaderValue::from_str(text).ok()),
             hide_reasons: value(snapshot, "/gateway/http/hideAuthReasons")
                 .and_then(Value::as_bool)
                 .unwrap_or(false),
@@ -83,7 +86,11 @@ pub(crate) fn number(snapshot: &dyn Snapshot, path: &str) -> Option<u64> {
 
 fn texts(snapshot: &dyn Snapshot, path: &str) -> Vec<String> {
     let list = value(snapshot, path).and_then(Value::as_array);
-    list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    list.into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Names that carry identity or attribution: they are never passed on.

@@ -6,7 +6,10 @@ use std::io;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asked {
     /// Read the configuration again.
-    #[cfg_attr(not(unix), expect(dead_code, reason = "there is no SIGHUP on this system"))]
+    #[cfg_attr(
+        not(unix),
+        expect(dead_code, reason = "there is no SIGHUP on this system")
+    )]
     Reload,
     /// Stop; the number of the signal.
     Stop(u8),

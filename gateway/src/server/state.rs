@@ -8,9 +8,9 @@ use openclaw_auth::host;
 use parking_lot::RwLock;
 use tokio::time::Instant;
 
+use super::access_log::AccessLog;
 use super::core_api::Core;
 use super::limits::{Connections, Forwarded, Limits};
-use super::access_log::AccessLog;
 use super::proxy::UpstreamClient;
 use super::reload::Reloader;
 use super::settings::{Current, Settings};
@@ -130,10 +130,17 @@ impl RequestIds {
                 format!("no random numbers: {}", error.kind()),
             )
         })?;
-        Ok(Self { process: u32::from_ne_bytes(bytes), next: AtomicU64::new(1) })
+        Ok(Self {
+            process: u32::from_ne_bytes(bytes),
+            next: AtomicU64::new(1),
+        })
     }
 
     fn next(&self) -> String {
-        format!("{:08x}-{:06x}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
+        format!(
+            "{:08x}-{:06x}",
+            self.process,
+            self.next.fetch_add(1, Ordering::Relaxed)
+        )
     }
 }

@@ -34,7 +34,13 @@ pub(super) struct FakeSnapshot {
 
 impl FakeSnapshot {
     pub(super) fn new(values: Value) -> Self {
-        Self { generation: 1, values, secrets: BTreeMap::new(), mode: "token", proxies: Vec::new() }
+        Self {
+            generation: 1,
+            values,
+            secrets: BTreeMap::new(),
+            mode: "token",
+            proxies: Vec::new(),
+        }
     }
 
     pub(super) fn mode(mut self, mode: &'static str) -> Self {
@@ -53,7 +59,8 @@ impl FakeSnapshot {
     }
 
     pub(super) fn secret(mut self, path: &str, secret: &str) -> Self {
-        self.secrets.insert(path.to_owned(), SecretText::new(secret.to_owned()));
+        self.secrets
+            .insert(path.to_owned(), SecretText::new(secret.to_owned()));
         self
     }
 }
@@ -75,16 +82,30 @@ impl Snapshot for FakeSnapshot {
     /// `Authorization: Bearer good` is let in, as the user in `x-user` if there is one; with
     /// `Bearer panic` the rules themselves break down.
     fn authorize(&self, facts: &Facts<'_>) -> Result<Identity, Box<Denied>> {
-        let header = |name| facts.headers.get(name).and_then(|value| value.to_str().ok());
+        let header = |name| {
+            facts
+                .headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
         match header("authorization") {
             Some("Bearer good") => {
                 let user = header("x-user").map(str::to_owned);
                 let json = json!({"ok": true, "method": "token", "user": user});
-                Ok(Identity { method: "token", user, client_ip: None, json })
+                Ok(Identity {
+                    method: "token",
+                    user,
+                    client_ip: None,
+                    json,
+                })
             }
             Some("Bearer panic") => panic!("canary-in-a-panic"),
             other => Err(Box::new(Denied {
-                code: if other.is_some() { Code::SecretRefInvalid } else { Code::InvalidArgument },
+                code: if other.is_some() {
+                    Code::SecretRefInvalid
+                } else {
+                    Code::InvalidArgument
+                },
                 status: 401,
                 body: json!({"error": {"code": "token_missing", "message": "a gateway token is required", "type": "unauthorized"}}),
                 challenge: Some("Bearer realm=\"openclaw\""),
@@ -136,13 +157,20 @@ impl Core for FakeCore {
         Host::real().clock.sleep(Duration::from_millis(100));
         let Some(next) = self.next.lock().take() else {
             self.degraded.store(true, Ordering::Relaxed);
-            return Err(Error::new(Code::SecretUnresolved, "one secret is missing")
-                .with("failures", json!([{"code": "secret_ref_not_found", "path": "a.b"}])));
+            return Err(
+                Error::new(Code::SecretUnresolved, "one secret is missing").with(
+                    "failures",
+                    json!([{"code": "secret_ref_not_found", "path": "a.b"}]),
+                ),
+            );
         };
         let generation = next.generation;
         *self.current.lock() = Arc::new(next);
         self.degraded.store(false, Ordering::Relaxed);
-        Ok(Reloaded { generation, warnings: Vec::new() })
+        Ok(Reloaded {
+            generation,
+            warnings: Vec::new(),
+        })
     }
 
     fn events(&self) -> Vec<Event> {
@@ -174,10 +202,19 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (stop, stopping) = watch::channel(false);
         let (running, ended) = mpsc::channel(1);
-        let around = Surroundings { state: Arc::clone(&state), stop: stopping, running };
+        let around = Surroundings {
+            state: Arc::clone(&state),
+            stop: stopping,
+            running,
+        };
         tokio::spawn(super::accept(listener, around));
         state.listening();
-        Self { address, state, stop, ended }
+        Self {
+            address,
+            state,
+            stop,
+            ended,
+        }
     }
 
     /// A server with default limits and these settings.
@@ -195,11 +232,23 @@ impl Server {
 
     /// Sends one request with good credentials and reads the answer.
     pub(super) async fn get(&self, path: &str, lines: &str) -> Answer {
-        self.request("GET", path, &format!("authorization: Bearer good\r\n{lines}"), "").await
+        self.request(
+            "GET",
+            path,
+            &format!("authorization: Bearer good\r\n{lines}"),
+            "",
+        )
+        .await
     }
 
     /// Sends one request and reads the answer.
-    pub(super) async fn request(&self, method: &str, path: &str, lines: &str, body: &str) -> Answer {
+    pub(super) async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        lines: &str,
+        body: &str,
+    ) -> Answer {
         let length = match body.len() {
             0 => String::new(),
             length => format!("content-length: {length}\r\n"),
@@ -217,11 +266,17 @@ impl Server {
         for _ in 0..200 {
             let text = self.state.log.text();
             if text.lines().count() >= count {
-                return text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+                return text
+                    .lines()
+                    .map(|line| serde_json::from_str(line).unwrap())
+                    .collect();
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("the access log has no {count} lines: {}", self.state.log.text());
+        panic!(
+            "the access log has no {count} lines: {}",
+            self.state.log.text()
+        );
     }
 }
 
@@ -248,7 +303,10 @@ impl Answer {
         let mut lines = head.lines();
         let status = lines.next().and_then(|line| line.split(' ').nth(1));
         Self {
-            status: status.unwrap_or_else(|| panic!("no answer: {text}")).parse().unwrap(),
+            status: status
+                .unwrap_or_else(|| panic!("no answer: {text}"))
+                .parse()
+                .unwrap(),
             headers: lines
                 .filter_map(|line| line.split_once(": "))
                 .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
@@ -258,7 +316,10 @@ impl Answer {
     }
 
     pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     pub(super) fn json(&self) -> Value {
@@ -266,6 +327,117 @@ impl Answer {
     }
 
     pub(super) fn code(&self) -> String {
-        self.json()["error"]["code"].as_str().unwrap_or_default().to_owned()
+        self.json()["error"]["code"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    }
+}
+
+/// A provider that records one request per connection and answers with fixed bytes.
+pub(super) struct Provider {
+    pub(super) address: SocketAddr,
+    requests: mpsc::UnboundedReceiver<String>,
+    ended: mpsc::UnboundedReceiver<()>,
+}
+
+impl Provider {
+    /// Answers with the parts, one after the other, 20 ms apart; then closes, or stays silent.
+    pub(super) async fn start(parts: Vec<String>, closes: bool) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (received, requests) = mpsc::unbounded_channel();
+        let (gone, ended) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let (parts, received, gone) = (parts.clone(), received.clone(), gone.clone());
+                tokio::spawn(async move {
+                    let request = read_request(&mut stream).await;
+                    received.send(request).unwrap();
+                    for part in parts {
+                        stream.write_all(part.as_bytes()).await.unwrap();
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                    if !closes {
+                        // Ends when the gateway closes the connection.
+                        let _ = stream.read(&mut [0; 1]).await;
+                        let _ = gone.send(());
+                    }
+                });
+            }
+        });
+        Self {
+            address,
+            requests,
+            ended,
+        }
+    }
+
+    /// A provider with one whole answer.
+    pub(super) async fn answering(head: &str, body: &str) -> Self {
+        let length = body.len();
+        let answer = format!(
+            "HTTP/1.1 {head}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        );
+        Self::start(vec![answer], true).await
+    }
+
+    /// Settings that contain this provider under the name `mock`.
+    pub(super) fn settings(&self) -> Value {
+        let base = format!("http://{}/v1", self.address);
+        json!({"models": {"providers": {"mock": {"baseUrl": base}}}})
+    }
+
+    /// A gateway in front of this provider, with the key `sk-canary-0123456789`.
+    pub(super) async fn gateway(&self, limits: Limits) -> Server {
+        let snapshot = FakeSnapshot::new(self.settings())
+            .secret("/models/providers/mock/apiKey", "sk-canary-0123456789");
+        Server::start(FakeCore::new(snapshot), limits).await
+    }
+
+    /// The next request that arrived.
+    pub(super) async fn request(&mut self) -> String {
+        timeout(Duration::from_secs(5), self.requests.recv())
+            .await
+            .unwrap()
+            .unwrap()
+    }
+
+    /// Whether no request arrived.
+    pub(super) fn is_untouched(&mut self) -> bool {
+        self.requests.try_recv().is_err()
+    }
+
+    /// Waits until the gateway closes a connection.
+    pub(super) async fn left(&mut self) {
+        timeout(Duration::from_secs(1), self.ended.recv())
+            .await
+            .unwrap()
+            .unwrap();
+    }
+}
+
+/// Reads a head, and a body when its length is announced or it is chunked.
+async fn read_request(stream: &mut TcpStream) -> String {
+    let mut text = String::new();
+    let mut buffer = [0; 4096];
+    loop {
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let head = head.to_ascii_lowercase();
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "));
+            let is_whole = match length {
+                Some(length) => body.len() >= length.parse::<usize>().unwrap(),
+                None => !head.contains("transfer-encoding: chunked") || body.ends_with("0\r\n\r\n"),
+            };
+            if is_whole {
+                return text;
+            }
+        }
+        match stream.read(&mut buffer).await {
+            Ok(0) | Err(_) => return text,
+            Ok(size) => text.push_str(&String::from_utf8_lossy(&buffer[..size])),
+        }
     }
 }

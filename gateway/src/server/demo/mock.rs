@@ -54,8 +54,9 @@ pub(super) fn start(
             };
             let mock = Arc::clone(&mock);
             let service = service_fn(move |request| answer(Arc::clone(&mock), request));
-            let connection =
-                http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .serve_connection(TokioIo::new(stream), service);
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
                     log::debug!("mock provider: {error}");
@@ -66,12 +67,12 @@ pub(super) fn start(
     Ok(())
 }
 
-async fn answer(
-    mock: Arc<Mock>,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
+async fn answer(mock: Arc<Mock>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let Some(key) = bearer(&request).filter(|key| *key == mock.key) else {
-        return Ok(failure(StatusCode::UNAUTHORIZED, "Incorrect API key provided."));
+        return Ok(failure(
+            StatusCode::UNAUTHORIZED,
+            "Incorrect API key provided.",
+        ));
     };
     Ok(match (request.method(), request.uri().path()) {
         (&Method::GET, "/v1/models") => plain(
@@ -84,19 +85,32 @@ async fn answer(
 }
 
 fn bearer(request: &Request<Incoming>) -> Option<SecretText> {
-    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
-    value.strip_prefix("Bearer ").map(|key| SecretText::new(key.to_owned()))
+    let value = request
+        .headers()
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?;
+    value
+        .strip_prefix("Bearer ")
+        .map(|key| SecretText::new(key.to_owned()))
 }
 
 async fn chat(mock: &Mock, key: &SecretText, request: Request<Incoming>) -> Response<Body> {
-    let body = Limited::new(request.into_body(), BODY_LIMIT).collect().await;
-    let asked: Option<Value> =
-        body.ok().and_then(|body| serde_json::from_slice(&body.to_bytes()).ok());
+    let body = Limited::new(request.into_body(), BODY_LIMIT)
+        .collect()
+        .await;
+    let asked: Option<Value> = body
+        .ok()
+        .and_then(|body| serde_json::from_slice(&body.to_bytes()).ok());
     let Some(asked) = asked else {
         return failure(StatusCode::BAD_REQUEST, "The body is not JSON.");
     };
     let reply = Reply {
-        model: asked.get("model").and_then(Value::as_str).unwrap_or(MODEL).to_owned(),
+        model: asked
+            .get("model")
+            .and_then(Value::as_str)
+            .unwrap_or(MODEL)
+            .to_owned(),
         created: mock.clock.now_ms() / 1000,
         text: format!(
             "Hello from the mock provider. The gateway sent me the key {}. You did not have to know it.",
@@ -107,9 +121,10 @@ async fn chat(mock: &Mock, key: &SecretText, request: Request<Incoming>) -> Resp
         let (sender, channel) = Channel::new(1);
         tokio::spawn(reply.stream(sender));
         let mut response = Response::new(Either::Right(channel));
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/event-stream"),
+        );
         response
     } else {
         plain(StatusCode::OK, &reply.whole())
@@ -132,7 +147,9 @@ impl Reply {
                 "message": {"role": "assistant", "content": self.text},
                 "finish_reason": "stop",
             }),
-            Some(json!({"prompt_tokens": 1, "completion_tokens": words, "total_tokens": words + 1})),
+            Some(
+                json!({"prompt_tokens": 1, "completion_tokens": words, "total_tokens": words + 1}),
+            ),
         )
     }
 
@@ -143,14 +160,20 @@ impl Reply {
         let last = json!({"delta": {}, "finish_reason": "stop"});
         for choice in deltas.chain([last]) {
             let event = self.envelope("chat.completion.chunk", choice, None);
-            if sender.send_data(Bytes::from(format!("data: {event}\n\n"))).await.is_err() {
+            if sender
+                .send_data(Bytes::from(format!("data: {event}\n\n")))
+                .await
+                .is_err()
+            {
                 // The caller is gone.
                 return;
             }
             sleep(PAUSE).await;
         }
         // Nothing follows whether or not the caller still listens.
-        let _ = sender.send_data(Bytes::from_static(b"data: [DONE]\n\n")).await;
+        let _ = sender
+            .send_data(Bytes::from_static(b"data: [DONE]\n\n"))
+            .await;
     }
 
     fn envelope(&self, object: &str, mut choice: Value, usage: Option<Value>) -> Value {
@@ -181,9 +204,10 @@ fn failure(status: StatusCode, message: &str) -> Response<Body> {
 fn plain(status: StatusCode, body: &Value) -> Response<Body> {
     let mut response = Response::new(Either::Left(Full::new(Bytes::from(body.to_string()))));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     response
 }
 

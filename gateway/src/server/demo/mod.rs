@@ -42,8 +42,15 @@ impl Demo {
             .port();
         let key = random_key()?;
         open.source_text = Some(SETTINGS.replace("PORT", &port.to_string()));
-        open.env = Some(BTreeMap::from([(KEY_NAME.to_owned(), key.expose().to_owned())]));
-        Ok(Self { any_port: launch.bind.port.is_none(), provider, key })
+        open.env = Some(BTreeMap::from([(
+            KEY_NAME.to_owned(),
+            key.expose().to_owned(),
+        )]));
+        Ok(Self {
+            any_port: launch.bind.port.is_none(),
+            provider,
+            key,
+        })
     }
 
     /// Starts the provider and tells the user what to try.
@@ -57,7 +64,9 @@ impl Demo {
         clock: Arc<dyn Clock>,
         print: &dyn Fn(&str),
     ) -> Result<(), Error> {
-        let gateway = addresses.first().map_or_else(String::new, ToString::to_string);
+        let gateway = addresses
+            .first()
+            .map_or_else(String::new, ToString::to_string);
         let shown = mask(self.key.expose());
         mock::start(self.provider, self.key, clock)
             .map_err(|error| system_failed("the mock provider cannot start", &error))?;

@@ -35,10 +35,18 @@ impl Credential {
         }
         let Some(secret) = provider.secret(snapshot, "/apiKey")? else {
             let is_optional = provider.base.is_plain() || provider.has_headers();
-            return if is_optional { Ok(None) } else { Err(Code::CredentialMissing.into()) };
+            return if is_optional {
+                Ok(None)
+            } else {
+                Err(Code::CredentialMissing.into())
+            };
         };
         let (header, scheme) = placement(api, provider.is_on("authHeader"));
-        Ok(Some(Self { secret, header, scheme }))
+        Ok(Some(Self {
+            secret,
+            header,
+            scheme,
+        }))
     }
 
     /// Puts the credential into the headers, in place of everything of the same name.
@@ -76,7 +84,10 @@ fn placement(api: Option<&str>, forced_bearer: bool) -> (HeaderName, &'static st
 /// APIs that take a key in a header of their own; all others take `Authorization: Bearer`.
 const OWN_HEADERS: [(&str, HeaderName); 3] = [
     ("anthropic-messages", HeaderName::from_static("x-api-key")),
-    ("google-generative-ai", HeaderName::from_static("x-goog-api-key")),
+    (
+        "google-generative-ai",
+        HeaderName::from_static("x-goog-api-key"),
+    ),
     ("azure-openai-responses", HeaderName::from_static("api-key")),
 ];
 
@@ -94,15 +105,33 @@ mod tests {
             (Some("anthropic-messages"), false, "x-api-key", "k"),
             (Some("google-generative-ai"), false, "x-goog-api-key", "k"),
             (Some("azure-openai-responses"), false, "api-key", "k"),
-            (Some("anthropic-messages"), true, "authorization", "Bearer k"),
-            (Some("openai-completions"), false, "authorization", "Bearer k"),
-            (Some("openai-codex-responses"), false, "authorization", "Bearer k"),
+            (
+                Some("anthropic-messages"),
+                true,
+                "authorization",
+                "Bearer k",
+            ),
+            (
+                Some("openai-completions"),
+                false,
+                "authorization",
+                "Bearer k",
+            ),
+            (
+                Some("openai-codex-responses"),
+                false,
+                "authorization",
+                "Bearer k",
+            ),
             (Some("ollama"), false, "authorization", "Bearer k"),
             (None, false, "authorization", "Bearer k"),
         ] {
             let (name, scheme) = placement(api, forced);
-            let credential =
-                Credential { secret: SecretText::new("k".to_owned()), header: name, scheme };
+            let credential = Credential {
+                secret: SecretText::new("k".to_owned()),
+                header: name,
+                scheme,
+            };
             let mut headers = HeaderMap::new();
             headers.insert(HeaderName::from_static(header), "stale".parse().unwrap());
             credential.add_to(&mut headers).unwrap();
@@ -116,7 +145,11 @@ mod tests {
     fn a_key_that_is_no_header_value_is_refused_unprinted() {
         for key in ["a\nb", "a\rX-Evil: 1", "a\0"] {
             let secret = SecretText::new(key.to_owned());
-            let credential = Credential { secret, header: header::AUTHORIZATION, scheme: "Bearer " };
+            let credential = Credential {
+                secret,
+                header: header::AUTHORIZATION,
+                scheme: "Bearer ",
+            };
             let failure = credential.add_to(&mut HeaderMap::new()).unwrap_err();
             assert_eq!(failure.code(), Code::CredentialInvalid);
             assert!(!format!("{failure:?} {credential:?}").contains(key));
@@ -126,7 +159,11 @@ mod tests {
     #[test]
     fn the_key_is_taken_out_of_foreign_texts() {
         let secret = SecretText::new("sk-1234".to_owned());
-        let credential = Credential { secret, header: header::AUTHORIZATION, scheme: "Bearer " };
+        let credential = Credential {
+            secret,
+            header: header::AUTHORIZATION,
+            scheme: "Bearer ",
+        };
         assert_eq!(
             credential.remove_from("wrong key sk-1234, really sk-1234"),
             "wrong key [redacted], really [redacted]"

@@ -16,7 +16,9 @@ impl RequestHeaders {
     /// The built-in list and the configured names, without those that must never pass.
     /// `security` names are in lower case.
     pub(crate) fn new(configured: &[String], security: &BTreeSet<String>) -> Self {
-        let configured = configured.iter().map(|name| name.trim().to_ascii_lowercase());
+        let configured = configured
+            .iter()
+            .map(|name| name.trim().to_ascii_lowercase());
         let mut allowed = BTreeSet::new();
         for name in configured {
             if may_be_allowed(&name) && !security.contains(&name) {
@@ -29,7 +31,10 @@ impl RequestHeaders {
             }
         }
         allowed.extend(PASSED.iter().map(|name| (*name).to_owned()));
-        Self { allowed, security: security.clone() }
+        Self {
+            allowed,
+            security: security.clone(),
+        }
     }
 
     /// The headers of a request that pass, every line of them.
@@ -158,7 +163,10 @@ mod tests {
     fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
         for (name, value) in lines {
-            map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            map.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
         }
         map
     }
@@ -169,7 +177,11 @@ mod tests {
 
     #[test]
     fn request_headers_pass_by_name() {
-        let configured = ["X-Trace".to_owned(), "cookie".to_owned(), "X-Forwarded-For".to_owned()];
+        let configured = [
+            "X-Trace".to_owned(),
+            "cookie".to_owned(),
+            "X-Forwarded-For".to_owned(),
+        ];
         let security = BTreeSet::from(["x-forwarded-user".to_owned(), "user-agent".to_owned()]);
         let headers = RequestHeaders::new(&configured, &security);
         let passed = headers.pass(&map(&[
@@ -190,17 +202,27 @@ mod tests {
             ("expect", "100-continue"),
             ("te", "trailers"),
         ]));
-        assert_eq!(names(&passed), ["accept", "anthropic-beta", "x-stainless-os", "x-trace"]);
+        assert_eq!(
+            names(&passed),
+            ["accept", "anthropic-beta", "x-stainless-os", "x-trace"]
+        );
         assert_eq!(passed.get_all("anthropic-beta").iter().count(), 2);
     }
 
     #[test]
     fn names_in_connection_do_not_pass() {
         let headers = RequestHeaders::new(&[], &BTreeSet::new());
-        let passed =
-            headers.pass(&map(&[("connection", "close, Accept"), ("accept", "a"), ("openai-beta", "b")]));
+        let passed = headers.pass(&map(&[
+            ("connection", "close, Accept"),
+            ("accept", "a"),
+            ("openai-beta", "b"),
+        ]));
         assert_eq!(names(&passed), ["openai-beta"]);
-        let back = pass_back(&map(&[("connection", "x-own"), ("x-own", "1"), ("x-other", "2")]));
+        let back = pass_back(&map(&[
+            ("connection", "x-own"),
+            ("x-own", "1"),
+            ("x-other", "2"),
+        ]));
         assert_eq!(names(&back), ["x-other"]);
     }
 
@@ -221,16 +243,29 @@ mod tests {
         ]));
         assert_eq!(
             names(&back),
-            ["content-type", "content-length", "openai-processing-ms", "retry-after"]
+            [
+                "content-type",
+                "content-length",
+                "openai-processing-ms",
+                "retry-after"
+            ]
         );
     }
 
     #[test]
     fn configured_headers_cannot_frame_or_route() {
-        for (name, allowed) in
-            [("x-team", true), ("authorization", true), ("host", false), ("content-length", false), ("te", false)]
-        {
-            assert_eq!(may_be_configured(&HeaderName::from_static(name)), allowed, "{name}");
+        for (name, allowed) in [
+            ("x-team", true),
+            ("authorization", true),
+            ("host", false),
+            ("content-length", false),
+            ("te", false),
+        ] {
+            assert_eq!(
+                may_be_configured(&HeaderName::from_static(name)),
+                allowed,
+                "{name}"
+            );
         }
     }
 }

@@ -67,8 +67,11 @@ pub(crate) async fn forward(
     }
 
     let method = request.method().clone();
-    let (body, fate) =
-        RequestBody::new(request.into_body(), settings.max_body, state.limits.body_idle);
+    let (body, fate) = RequestBody::new(
+        request.into_body(),
+        settings.max_body,
+        state.limits.body_idle,
+    );
     let mut outgoing = Request::new(body);
     *outgoing.method_mut() = method;
     *outgoing.uri_mut() = uri;
@@ -96,7 +99,12 @@ pub(crate) async fn forward(
 
 /// The length that a request announces for its body.
 pub(crate) fn declared_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 fn not_sent(fate: &Arc<BodyFate>, error: &upstream::SendError) -> Failure {
@@ -121,7 +129,10 @@ fn pass_back(
         headers.insert("x-openclaw-provider", value);
     }
     let is_event_stream = headers.get(header::CONTENT_TYPE).is_some_and(|value| {
-        value.as_bytes().to_ascii_lowercase().starts_with(b"text/event-stream")
+        value
+            .as_bytes()
+            .to_ascii_lowercase()
+            .starts_with(b"text/event-stream")
     });
     if is_event_stream {
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
@@ -155,7 +166,9 @@ async fn refusal(response: Response<Incoming>) -> Option<String> {
     let body = Limited::new(response.into_body(), REFUSAL_BYTES).collect();
     let bytes: Bytes = timeout(REFUSAL_TIME, body).await.ok()?.ok()?.to_bytes();
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    let Ok(value) = serde_json::from_str::<Value>(&text) else { return Some(text) };
+    let Ok(value) = serde_json::from_str::<Value>(&text) else {
+        return Some(text);
+    };
     let message = ["/error/message", "/message", "/error", "/detail"]
         .iter()
         .find_map(|place| value.pointer(place).and_then(Value::as_str));
@@ -168,7 +181,11 @@ fn shown(message: &str, credential: Option<&Credential>) -> String {
         Some(credential) => credential.remove_from(message),
         None => message.to_owned(),
     };
-    message.chars().filter(|c| !c.is_control()).take(REFUSAL_SHOWN).collect()
+    message
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(REFUSAL_SHOWN)
+        .collect()
 }
 
 /// A provider's name as messages may show it.

@@ -41,7 +41,11 @@ impl<'a> Provider<'a> {
             Failure::new(Code::ProviderInvalid)
                 .with_message(format!("the provider's baseUrl {reason}"))
         })?;
-        Ok(Self { id: id.to_owned(), base, settings })
+        Ok(Self {
+            id: id.to_owned(),
+            base,
+            settings,
+        })
     }
 
     /// A setting that is a text.
@@ -51,7 +55,10 @@ impl<'a> Provider<'a> {
 
     /// A setting that is on or off; absent is off.
     pub(super) fn is_on(&self, key: &str) -> bool {
-        self.settings.get(key).and_then(Value::as_bool).unwrap_or(false)
+        self.settings
+            .get(key)
+            .and_then(Value::as_bool)
+            .unwrap_or(false)
     }
 
     /// Whether headers are configured for it.
@@ -89,7 +96,11 @@ impl<'a> Provider<'a> {
             let key = format!("/headers/{}", escaped(name));
             let header = HeaderName::from_bytes(name.as_bytes()).ok();
             let Some(header) = header.filter(may_be_configured) else {
-                log::error!("models.providers.{}.headers: {} cannot be set", named(&self.id), named(name));
+                log::error!(
+                    "models.providers.{}.headers: {} cannot be set",
+                    named(&self.id),
+                    named(name)
+                );
                 return Err(Failure::new(Code::ProviderInvalid)
                     .with_message("the provider's headers name one that cannot be set"));
             };
@@ -105,7 +116,11 @@ impl<'a> Provider<'a> {
     }
 
     fn headers(&self) -> impl Iterator<Item = (&'a String, &'a Value)> + use<'a> {
-        self.settings.get("headers").and_then(Value::as_object).into_iter().flatten()
+        self.settings
+            .get("headers")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
     }
 }
 
@@ -115,7 +130,8 @@ impl<'a> Provider<'a> {
 ///
 /// `credential_invalid` when it contains what no header can carry.
 pub(super) fn sensitive(text: &str) -> Result<HeaderValue, Failure> {
-    let mut value = HeaderValue::from_str(text).map_err(|_| Failure::new(Code::CredentialInvalid))?;
+    let mut value =
+        HeaderValue::from_str(text).map_err(|_| Failure::new(Code::CredentialInvalid))?;
     value.set_sensitive(true);
     Ok(value)
 }

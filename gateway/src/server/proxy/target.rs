@@ -10,7 +10,9 @@ use super::super::failure::Failure;
 
 /// Splits `/proxy/{provider}/{rest}`; the rest has no leading slash.
 pub(super) fn split(path: &str) -> Option<(&str, &str)> {
-    path.strip_prefix("/proxy/")?.split_once('/').filter(|(id, _)| !id.is_empty())
+    path.strip_prefix("/proxy/")?
+        .split_once('/')
+        .filter(|(id, _)| !id.is_empty())
 }
 
 /// The checked `baseUrl` of a provider.
@@ -49,11 +51,21 @@ impl BaseUrl {
             return Err("must use https unless the address is loopback or private");
         }
         let target = parts.path_and_query;
-        if target.as_ref().is_some_and(|target| target.query().is_some()) {
+        if target
+            .as_ref()
+            .is_some_and(|target| target.query().is_some())
+        {
             return Err("must not have a query");
         }
-        let path = target.as_ref().map_or("", |target| target.path()).trim_end_matches('/');
-        Ok(Self { scheme, authority, path: path.to_owned() })
+        let path = target
+            .as_ref()
+            .map_or("", |target| target.path())
+            .trim_end_matches('/');
+        Ok(Self {
+            scheme,
+            authority,
+            path: path.to_owned(),
+        })
     }
 
     /// Whether connections to it are not encrypted.
@@ -97,18 +109,27 @@ pub(super) fn is_private(ip: IpAddr) -> bool {
 }
 
 fn ip_of(authority: &Authority) -> Option<IpAddr> {
-    authority.host().trim_start_matches('[').trim_end_matches(']').parse().ok()
+    authority
+        .host()
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse()
+        .ok()
 }
 
 /// Dot segments, slashes in disguise and back-slashes.
 fn is_ambiguous(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
-    let has_hidden_slash = ["%2f", "%5c", "\\"].iter().any(|hidden| lower.contains(hidden));
+    let has_hidden_slash = ["%2f", "%5c", "\\"]
+        .iter()
+        .any(|hidden| lower.contains(hidden));
     has_hidden_slash
         || lower.split('/').any(|segment| {
             let segment = segment.replace("%2e", ".");
             // `..;x` is a dot segment to servers that strip path parameters.
-            let name = segment.split_once(';').map_or(segment.as_str(), |(name, _)| name);
+            let name = segment
+                .split_once(';')
+                .map_or(segment.as_str(), |(name, _)| name);
             name == "." || name == ".."
         })
 }
@@ -167,18 +188,73 @@ mod tests {
     #[test]
     fn paths_join_with_one_v1() {
         for (base, rest, query, expected) in [
-            ("https://a.example/v1", "v1/chat", None, "https://a.example/v1/chat"),
-            ("https://a.example/v1/", "chat", None, "https://a.example/v1/chat"),
-            ("https://a.example", "v1/chat", None, "https://a.example/v1/chat"),
-            ("https://a.example/api/v1", "v1/v1/x", None, "https://a.example/api/v1/v1/x"),
-            ("https://a.example/xv1", "v1/chat", None, "https://a.example/xv1/v1/chat"),
-            ("https://a.example/v1", "v1", None, "https://a.example/v1/v1"),
+            (
+                "https://a.example/v1",
+                "v1/chat",
+                None,
+                "https://a.example/v1/chat",
+            ),
+            (
+                "https://a.example/v1/",
+                "chat",
+                None,
+                "https://a.example/v1/chat",
+            ),
+            (
+                "https://a.example",
+                "v1/chat",
+                None,
+                "https://a.example/v1/chat",
+            ),
+            (
+                "https://a.example/api/v1",
+                "v1/v1/x",
+                None,
+                "https://a.example/api/v1/v1/x",
+            ),
+            (
+                "https://a.example/xv1",
+                "v1/chat",
+                None,
+                "https://a.example/xv1/v1/chat",
+            ),
+            (
+                "https://a.example/v1",
+                "v1",
+                None,
+                "https://a.example/v1/v1",
+            ),
             ("https://a.example", "", None, "https://a.example/"),
-            ("https://a.example/b", "c%20d", Some("x=1&y=%2F"), "https://a.example/b/c%20d?x=1&y=%2F"),
-            ("https://a.example", "c", Some("session=s&x=1"), "https://a.example/c?x=1"),
-            ("https://a.example", "c", Some("session=s"), "https://a.example/c"),
-            ("https://a.example", "c", Some("sessions=s"), "https://a.example/c?sessions=s"),
-            ("http://127.0.0.1:9/v1", "v1/a..b/.well", None, "http://127.0.0.1:9/v1/a..b/.well"),
+            (
+                "https://a.example/b",
+                "c%20d",
+                Some("x=1&y=%2F"),
+                "https://a.example/b/c%20d?x=1&y=%2F",
+            ),
+            (
+                "https://a.example",
+                "c",
+                Some("session=s&x=1"),
+                "https://a.example/c?x=1",
+            ),
+            (
+                "https://a.example",
+                "c",
+                Some("session=s"),
+                "https://a.example/c",
+            ),
+            (
+                "https://a.example",
+                "c",
+                Some("sessions=s"),
+                "https://a.example/c?sessions=s",
+            ),
+            (
+                "http://127.0.0.1:9/v1",
+                "v1/a..b/.well",
+                None,
+                "http://127.0.0.1:9/v1/a..b/.well",
+            ),
         ] {
             let joined = BaseUrl::parse(base).unwrap().join(rest, query).unwrap();
             assert_eq!(joined.to_string(), expected, "{base} {rest}");
@@ -189,8 +265,21 @@ mod tests {
     fn ambiguous_paths_are_refused() {
         let base = BaseUrl::parse("https://a.example/v1").unwrap();
         for rest in [
-            "..", ".", "../admin", "a/../b", "a/./b", "a/..", "%2e%2e/x", "a/.%2E/b", "a%2fb",
-            "a%2Fb", "a%5cb", "a\\b", "v1/../../x", "..;/x", "a/..;p=1/b",
+            "..",
+            ".",
+            "../admin",
+            "a/../b",
+            "a/./b",
+            "a/..",
+            "%2e%2e/x",
+            "a/.%2E/b",
+            "a%2fb",
+            "a%2Fb",
+            "a%5cb",
+            "a\\b",
+            "v1/../../x",
+            "..;/x",
+            "a/..;p=1/b",
         ] {
             let failure = base.join(rest, None).unwrap_err();
             assert_eq!(failure.code(), Code::PathInvalid, "{rest}");

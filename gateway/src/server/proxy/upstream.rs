@@ -34,7 +34,10 @@ pub(crate) struct UpstreamClient {
 impl UpstreamClient {
     /// A client that gives up connecting, TLS included, after this time.
     pub(crate) fn new(connect: Duration) -> Self {
-        Self { connect, client: OnceLock::new() }
+        Self {
+            connect,
+            client: OnceLock::new(),
+        }
     }
 
     /// Sends one request; redirects are not followed. Dropping the future cancels it.
@@ -98,7 +101,11 @@ fn client(connect: Duration) -> legacy::Client<Connector, RequestBody> {
         .pool_idle_timeout(POOL_IDLE)
         .pool_max_idle_per_host(POOL_SIZE)
         .http1_max_buf_size(BUFFER)
-        .build(Connector { connect, plain, secure })
+        .build(Connector {
+            connect,
+            plain,
+            secure,
+        })
 }
 
 /// Connects within a time limit: encrypted for https, to private addresses only for http.
@@ -153,8 +160,10 @@ impl Service<Name> for PrivateOnly {
     fn call(&mut self, name: Name) -> Self::Future {
         let resolving = self.0.call(name);
         Box::pin(async {
-            let private: Vec<_> =
-                resolving.await?.filter(|address| is_private(address.ip())).collect();
+            let private: Vec<_> = resolving
+                .await?
+                .filter(|address| is_private(address.ip()))
+                .collect();
             if private.is_empty() {
                 let reason = "plain http is for loopback and private addresses";
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
