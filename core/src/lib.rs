@@ -2,9 +2,22 @@
 //! snapshot of resolved secrets and access rules comes out.
 #![forbid(unsafe_code)]
 
-pub mod error;
+mod config;
+mod engine;
+mod error;
 pub mod host;
-pub mod text;
+mod json;
+mod secrets;
+mod snapshot;
+mod text;
 
-pub use error::{Class, Code, Error, Result};
-pub use text::SecretText;
+pub use config::{EnvOrigin, EnvView, Issue, Locations, Severity};
+pub use engine::{Engine, Event, Options, ReloadReport};
+pub use error::{Class, Code, CodeInfo, Error, Kind, Result};
+pub use host::Host;
+pub use json::Path;
+pub use secrets::{
+    Diagnostic, Failure, Origin, ProviderReport, Scope, SecretRef, SecretSource, SecretValue,
+};
+pub use snapshot::{Snapshot, SurfaceInfo};
+pub use text::{REDACTED, SecretText, mask};

@@ -80,7 +80,9 @@ pub fn mask(secret: &str) -> String {
 /// A key name as it may be shown in messages: odd names are not echoed.
 pub fn printable_key(name: &str) -> &str {
     let fine = (1..=64).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.$:@/-".contains(&b));
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_.$:@/-".contains(&b));
     if fine { name } else { "<unprintable key>" }
 }
 
@@ -133,7 +135,10 @@ mod tests {
 
     #[test]
     fn closest_finds_small_slips_only() {
-        assert_eq!(closest("allowlst", ["allowlist", "source"]), Some("allowlist"));
+        assert_eq!(
+            closest("allowlst", ["allowlist", "source"]),
+            Some("allowlist")
+        );
         assert_eq!(closest("timeoutMS", ["timeoutMs"]), Some("timeoutMs"));
         assert_eq!(closest("whatever", ["allowlist", "source"]), None);
         assert_eq!(closest("ab", ["cd"]), None);

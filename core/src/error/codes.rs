@@ -473,14 +473,28 @@ mod tests {
             assert!(seen.insert(info.text), "{} occurs twice", info.text);
             assert_eq!(info.code.as_str(), info.text);
             assert_eq!(info.code.info().text, info.text);
-            let lower = info.text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-            let upper = info.text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+            let lower = info
+                .text
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+            let upper = info
+                .text
+                .chars()
+                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
             assert!(
-                if info.kind == Kind::Failure { lower } else { upper },
+                if info.kind == Kind::Failure {
+                    lower
+                } else {
+                    upper
+                },
                 "{} has the wrong spelling",
                 info.text
             );
-            assert!(info.meaning.ends_with('.') && info.remedy.ends_with('.'), "{}", info.text);
+            assert!(
+                info.meaning.ends_with('.') && info.remedy.ends_with('.'),
+                "{}",
+                info.text
+            );
         }
     }
 }

@@ -3,10 +3,18 @@
 //! Nothing else in this crate touches the operating system. [`Host::real`] is the machine;
 //! `host::sim` (feature `testing`) is a simulated one for tests.
 
+#[cfg(unix)]
+mod buffer;
 mod clock;
 mod env;
+#[cfg(unix)]
 mod files;
+#[cfg(unix)]
 mod process;
+#[cfg(not(unix))]
+mod unsupported;
+#[cfg(not(unix))]
+use self::unsupported::{self as files, self as process};
 #[cfg(any(test, feature = "testing"))]
 pub mod sim;
 
@@ -41,7 +49,7 @@ impl Host {
             clock: Arc::new(clock::RealClock::default()),
             env: Arc::new(env::RealEnvironment::capture()),
             files: Arc::new(files::RealFiles),
-            processes: Arc::new(process::RealProcesses),
+            processes: Arc::new(process::RealProcesses::default()),
         }
     }
 }
@@ -126,7 +134,7 @@ pub trait Files: Send + Sync {
     /// Where a symbolic link points, as written in it.
     fn read_link(&self, path: &Path) -> io::Result<PathBuf>;
     /// Opens for reading without blocking and without following a link in the last component
-    /// (`O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK`).
+    /// (`O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY`).
     fn open(&self, path: &Path) -> io::Result<Box<dyn OpenFile>>;
     /// Replaces or creates a file so that readers see the old or the new content, never part of
     /// it: temporary file in the same folder with `mode`, `fsync`, rename, `fsync` of the folder.
@@ -182,7 +190,9 @@ pub struct RunRequest {
 
 impl fmt::Debug for RunRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RunRequest").field("program", &self.program).finish_non_exhaustive()
+        f.debug_struct("RunRequest")
+            .field("program", &self.program)
+            .finish_non_exhaustive()
     }
 }
 
@@ -259,3 +269,6 @@ pub enum RunError {
 pub fn random(buffer: &mut [u8]) -> io::Result<()> {
     getrandom::fill(buffer).map_err(|error| io::Error::other(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

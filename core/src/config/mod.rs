@@ -1,0 +1,23 @@
+//! Configuration: from files and environment to one checked tree of settings.
+//!
+//! [`read`] finds and reads everything (`openclaw.json`, its includes, `openclaw-auth.json5`,
+//! `.env`); [`Source::substitute`] fills in `${VAR}`; [`Source::finish`] sorts the issues, finds
+//! their places in the text and wipes the text.
+
+mod blocklist;
+mod dotenv;
+mod env;
+mod extension;
+mod include;
+mod issue;
+mod locate;
+mod read;
+mod substitute;
+
+pub use env::{EnvOrigin, EnvView};
+pub(crate) use issue::into_error;
+pub use issue::{Issue, Severity};
+pub use locate::Locations;
+pub(crate) use locate::{agent_dirs, expand_home, normalise_agent_id};
+pub(crate) use read::{Input, ReadOptions, Source, read, report_misplaced};
+pub(crate) use substitute::{Part, is_env_name, split_references};

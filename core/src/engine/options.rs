@@ -1,0 +1,123 @@
+//! How to open an engine.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use crate::config::{Input, ReadOptions};
+use crate::host::Host;
+
+/// How to open an [`Engine`](super::Engine). The default reads what OpenClaw would read:
+/// `OPENCLAW_CONFIG_PATH` or `~/.openclaw/openclaw.json`, and the process environment.
+#[derive(Clone, Default)]
+#[must_use]
+pub struct Options {
+    host: Option<Host>,
+    input: Input,
+    state_dir: Option<PathBuf>,
+    env: Option<BTreeMap<String, Zeroizing<String>>>,
+    strict_env: bool,
+    deadline_ms: Option<u64>,
+    no_exec_gate: bool,
+}
+
+impl Options {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads this configuration file. A missing file is then an error.
+    pub fn config_path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.input = Input::File(path.into());
+        self
+    }
+
+    /// Uses this JSON5 text as the configuration; no configuration file is read.
+    pub fn config_text(mut self, text: impl Into<String>) -> Self {
+        self.input = Input::Text(Zeroizing::new(text.into()));
+        self
+    }
+
+    /// Uses this value as the configuration; no configuration file is read.
+    pub fn config_value(mut self, value: Value) -> Self {
+        self.input = Input::Value(value);
+        self
+    }
+
+    /// The state directory (default: `OPENCLAW_STATE_DIR` or `~/.openclaw`).
+    pub fn state_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.state_dir = Some(path.into());
+        self
+    }
+
+    /// Replaces the process environment. `.env` is then not read.
+    pub fn env<K: Into<String>, V: Into<String>>(
+        mut self,
+        vars: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        let vars = vars
+            .into_iter()
+            .map(|(name, value)| (name.into(), Zeroizing::new(value.into())));
+        self.env = Some(vars.collect());
+        self
+    }
+
+    /// Makes a missing `${VAR}` in a setting an error (default: a warning, and the text stays).
+    pub fn strict_env(mut self, strict: bool) -> Self {
+        self.strict_env = strict;
+        self
+    }
+
+    /// Longest time one activation may take, in milliseconds (default: no limit beyond the
+    /// providers' own).
+    pub fn deadline(mut self, ms: u64) -> Self {
+        self.deadline_ms = Some(ms);
+        self
+    }
+
+    /// Runs exec providers even if the activation is bound to fail already, so that all failures
+    /// are seen at once (default: they are not run).
+    pub fn run_exec_always(mut self, always: bool) -> Self {
+        self.no_exec_gate = always;
+        self
+    }
+
+    /// Replaces the outside world (default: this machine).
+    pub fn with_host(mut self, host: Host) -> Self {
+        self.host = Some(host);
+        self
+    }
+
+    pub(super) fn host(&self) -> Host {
+        self.host.clone().unwrap_or_else(Host::real)
+    }
+
+    pub(super) fn read_options(&self) -> ReadOptions {
+        ReadOptions {
+            input: self.input.clone(),
+            state_dir: self.state_dir.clone(),
+            env: self.env.clone(),
+            strict_env: self.strict_env,
+        }
+    }
+
+    pub(super) fn deadline_ms(&self) -> Option<u64> {
+        self.deadline_ms
+    }
+
+    pub(super) fn exec_gate(&self) -> bool {
+        !self.no_exec_gate
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("state_dir", &self.state_dir)
+            .finish_non_exhaustive()
+    }
+}

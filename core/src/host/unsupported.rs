@@ -1,0 +1,54 @@
+//! Files and programs on systems where the checks that keep credentials safe are missing:
+//! everything is refused.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{FileMeta, Files, OpenFile, Processes, RunError, RunOutput, RunRequest};
+
+/// Refuses every access.
+pub(super) struct RealFiles;
+
+impl Files for RealFiles {
+    fn lstat(&self, _path: &Path) -> io::Result<FileMeta> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn stat(&self, _path: &Path) -> io::Result<FileMeta> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn canonical(&self, _path: &Path) -> io::Result<PathBuf> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn read_link(&self, _path: &Path) -> io::Result<PathBuf> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn open(&self, _path: &Path) -> io::Result<Box<dyn OpenFile>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn write_atomic(&self, _path: &Path, _content: &[u8], _mode: u32) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn create_dir_all(&self, _path: &Path, _mode: u32) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn remove_file(&self, _path: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Refuses every run.
+#[derive(Default)]
+pub(super) struct RealProcesses {}
+
+impl Processes for RealProcesses {
+    fn run(&self, _request: &RunRequest) -> Result<RunOutput, RunError> {
+        Err(RunError::Spawn("ENOTSUP".to_owned()))
+    }
+}

@@ -1,0 +1,418 @@
+//! From references to values: de-duplicate, group, run, collect every failure in a fixed order.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::exec::ExecProvider;
+use super::failure::{Diagnostic, Failure, Fault, Scope};
+use super::file;
+use super::provider::{EnvSettings, ExecSettings, FileSettings, Found, Providers, Settings};
+use super::reference::{SecretRef, SecretSource};
+use super::value::Resolved;
+use crate::config::{EnvView, Severity};
+use crate::error::Code;
+use crate::host::{Cancel, Host};
+use crate::json::Path as ConfigPath;
+use crate::text::SecretText;
+
+pub(super) type IdResult = Result<Resolved, Fault>;
+
+/// What one provider gave.
+#[derive(Debug, Default)]
+pub(super) struct GroupResult {
+    pub(super) values: BTreeMap<String, IdResult>,
+    pub(super) bypassed: bool,
+    pub(super) plain_assumed: bool,
+    pub(super) missing_env: Vec<String>,
+    pub(super) runs: usize,
+}
+
+/// What ends an activation early.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stop {
+    /// On the host's monotonic clock.
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) cancel: Cancel,
+}
+
+impl Stop {
+    /// Time left, if there is a deadline.
+    pub(super) fn remaining(&self, host: &Host) -> Option<Duration> {
+        self.deadline
+            .map(|deadline| deadline.saturating_sub(host.clock.monotonic()))
+    }
+
+    /// Why a provider was stopped.
+    pub(super) fn fault(&self, alias: &str) -> Fault {
+        if self.cancel.is_cancelled() {
+            return Fault::new(
+                Code::SecretsActivationCancelled,
+                format!("cancelled before provider \"{alias}\" finished"),
+            )
+            .retryable();
+        }
+        Fault::new(
+            Code::SecretsActivationDeadline,
+            format!("the activation's deadline passed before provider \"{alias}\" finished"),
+        )
+        .retryable()
+    }
+
+    fn is_over(&self, host: &Host) -> bool {
+        self.cancel.is_cancelled() || self.remaining(host).is_some_and(|left| left.is_zero())
+    }
+}
+
+/// Everything a resolution needs to know.
+pub(crate) struct Resolver<'a> {
+    pub(crate) host: &'a Host,
+    pub(crate) env: &'a EnvView,
+    pub(crate) home: &'a Path,
+    pub(crate) state_dir: &'a Path,
+    pub(crate) providers: &'a Providers,
+    pub(crate) stop: Stop,
+    /// Run no program when the resolution is bound to fail already.
+    pub(crate) exec_gate: bool,
+}
+
+/// The outcome of a resolution, before the values are put where they belong.
+#[derive(Debug, Default)]
+pub(crate) struct Resolution {
+    pub(crate) values: HashMap<SecretRef, Resolved>,
+    /// Failures by what they are about: `refs` is filled, paths and owners are not.
+    pub(crate) failures: Vec<Failure>,
+    pub(crate) not_attempted: BTreeSet<SecretRef>,
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    pub(crate) reports: Vec<ProviderReport>,
+}
+
+/// What one provider did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProviderReport {
+    /// Where its references are resolved.
+    pub source: SecretSource,
+    /// Its alias.
+    pub provider: String,
+    /// Number of distinct references.
+    pub refs: usize,
+    /// Number of programs started.
+    pub runs: usize,
+    /// Time it took, in milliseconds.
+    pub elapsed_ms: u64,
+}
+
+/// Most distinct references of one activation.
+const MAX_REFS: usize = 65_536;
+
+/// Distinct references under one provider, ids sorted.
+struct Group<'a> {
+    source: SecretSource,
+    alias: &'a str,
+    refs: Vec<&'a SecretRef>,
+    settings: GroupSettings<'a>,
+}
+
+enum GroupSettings<'a> {
+    Env(Option<&'a EnvSettings>),
+    File(&'a FileSettings),
+    Exec(&'a ExecSettings),
+}
+
+impl Resolver<'_> {
+    /// Resolves references. `bound_to_fail`: something else has failed already.
+    pub(crate) fn resolve(&self, refs: &BTreeSet<SecretRef>, bound_to_fail: bool) -> Resolution {
+        let mut resolution = Resolution::default();
+        if refs.len() > MAX_REFS {
+            let message = format!(
+                "{} distinct references, at most {MAX_REFS} are allowed",
+                refs.len()
+            );
+            let fault = Fault::new(Code::SecretProviderLimit, message).reason("total_refs");
+            if let Some(first) = refs.first() {
+                let mut failure = fault.failure(Scope::Activation, first);
+                (failure.source, failure.provider, failure.id) = (None, None, None);
+                resolution.failures.push(failure);
+            }
+            return resolution;
+        }
+        let groups = self.groups(refs, &mut resolution);
+        let (env, rest): (Vec<_>, Vec<_>) = groups
+            .into_iter()
+            .partition(|group| group.source == SecretSource::Env);
+        let (file, exec): (Vec<_>, Vec<_>) = rest
+            .into_iter()
+            .partition(|group| group.source == SecretSource::File);
+        for group in &env {
+            self.collect(group, self.run(group), Duration::ZERO, &mut resolution);
+        }
+        self.run_all(&file, &mut resolution);
+        if self.exec_gate && (bound_to_fail || !resolution.failures.is_empty()) {
+            for group in &exec {
+                resolution
+                    .not_attempted
+                    .extend(group.refs.iter().copied().cloned());
+            }
+        } else {
+            self.run_all(&exec, &mut resolution);
+        }
+        resolution
+    }
+
+    fn groups<'b>(
+        &'b self,
+        refs: &'b BTreeSet<SecretRef>,
+        resolution: &mut Resolution,
+    ) -> Vec<Group<'b>> {
+        let mut groups: Vec<Group<'_>> = Vec::new();
+        let mut refused: Option<(SecretSource, &str)> = None;
+        // The set is ordered by source, alias and id, so groups are runs of it.
+        for reference in refs {
+            let key = (reference.source, reference.provider.as_str());
+            if let Some(group) = groups
+                .last_mut()
+                .filter(|group| (group.source, group.alias) == key)
+            {
+                group.refs.push(reference);
+                continue;
+            }
+            if refused == Some(key) {
+                if let Some(failure) = resolution.failures.last_mut() {
+                    failure.refs.push(reference.to_string());
+                }
+                continue;
+            }
+            let settings = match self.providers.find(reference) {
+                Ok(Found::BuiltInEnv) => GroupSettings::Env(None),
+                Ok(Found::Declared(Settings::Env(settings))) => GroupSettings::Env(Some(settings)),
+                Ok(Found::Declared(Settings::File(settings))) => GroupSettings::File(settings),
+                Ok(Found::Declared(Settings::Exec(settings))) => GroupSettings::Exec(settings),
+                Ok(Found::Declared(Settings::Unusable)) => {
+                    refused = Some(key);
+                    let message = format!("secrets.providers.{} is invalid", reference.provider);
+                    let fault = Fault::new(Code::SecretProviderInvalid, message);
+                    resolution
+                        .failures
+                        .push(with_refs(fault, Scope::Provider, &[reference]));
+                    continue;
+                }
+                Err(fault) => {
+                    refused = Some(key);
+                    resolution
+                        .failures
+                        .push(with_refs(fault, Scope::Provider, &[reference]));
+                    continue;
+                }
+            };
+            groups.push(Group {
+                source: key.0,
+                alias: key.1,
+                refs: vec![reference],
+                settings,
+            });
+        }
+        groups
+    }
+
+    /// Runs groups side by side; results are taken in the groups' order whatever the timing.
+    fn run_all(&self, groups: &[Group<'_>], resolution: &mut Resolution) {
+        let workers = self.providers.limits.concurrency.min(groups.len());
+        let results: Vec<Mutex<Option<(Result<GroupResult, Fault>, Duration)>>> =
+            groups.iter().map(|_| Mutex::new(None)).collect();
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some((group, slot)) = {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                groups.get(index).zip(results.get(index))
+            } {
+                let start = self.host.clock.monotonic();
+                let result = self.run(group);
+                *slot.lock() = Some((result, self.host.clock.monotonic().saturating_sub(start)));
+            }
+        };
+        if workers <= 1 {
+            work();
+        } else {
+            std::thread::scope(|scope| {
+                // The calling thread is one of the workers; a thread that cannot be started only
+                // makes it slower.
+                for _ in 1..workers {
+                    let _ = std::thread::Builder::new().spawn_scoped(scope, work);
+                }
+                work();
+            });
+        }
+        for (group, slot) in groups.iter().zip(results) {
+            match slot.into_inner() {
+                Some((result, elapsed)) => self.collect(group, result, elapsed, resolution),
+                None => {
+                    let message = format!("provider \"{}\" was not run", group.alias);
+                    let fault = Fault::new(Code::InternalError, message);
+                    resolution
+                        .failures
+                        .push(with_refs(fault, Scope::Provider, &group.refs));
+                }
+            }
+        }
+    }
+
+    fn run(&self, group: &Group<'_>) -> Result<GroupResult, Fault> {
+        let ids: Vec<&str> = group
+            .refs
+            .iter()
+            .map(|reference| reference.id.as_str())
+            .collect();
+        if group.source != SecretSource::Env && self.stop.is_over(self.host) {
+            return Err(self.stop.fault(group.alias));
+        }
+        match group.settings {
+            GroupSettings::Env(settings) => {
+                let one = |id: &&str| ((*id).to_owned(), self.variable(group.alias, settings, id));
+                Ok(GroupResult {
+                    values: ids.iter().map(one).collect(),
+                    ..GroupResult::default()
+                })
+            }
+            GroupSettings::File(settings) => {
+                let budget = self.stop.remaining(self.host);
+                file::resolve(self.host, self.home, group.alias, settings, &ids, budget)
+            }
+            GroupSettings::Exec(settings) => ExecProvider {
+                host: self.host,
+                env: self.env,
+                home: self.home,
+                alias: group.alias,
+                settings,
+                limits: self.providers.limits,
+                stop: &self.stop,
+            }
+            .resolve(&ids),
+        }
+    }
+
+    fn variable(&self, alias: &str, settings: Option<&EnvSettings>, name: &str) -> IdResult {
+        let allowlist = settings.and_then(|settings| settings.allowlist.as_ref());
+        if allowlist.is_some_and(|names| !names.iter().any(|allowed| allowed == name)) {
+            let message = format!(
+                "environment variable {name} is not in secrets.providers.{alias}.allowlist"
+            );
+            return Err(Fault::new(Code::SecretRefPolicyDenied, message)
+                .reason("allowlist")
+                .hint(format!("add \"{name}\" to the allowlist")));
+        }
+        match self.env.non_blank(name) {
+            Some(value) => Ok(Resolved::Text(SecretText::new(value.to_owned()))),
+            None => {
+                let dotenv = self.state_dir.join(".env");
+                let message = format!("environment variable {name} is missing or empty");
+                Err(Fault::new(Code::SecretRefNotFound, message)
+                    .reason("env_missing")
+                    .hint(format!(
+                        "looked in: process environment, {}, config env block",
+                        dotenv.display()
+                    )))
+            }
+        }
+    }
+
+    fn collect(
+        &self,
+        group: &Group<'_>,
+        result: Result<GroupResult, Fault>,
+        elapsed: Duration,
+        resolution: &mut Resolution,
+    ) {
+        let mut report = ProviderReport {
+            source: group.source,
+            provider: group.alias.to_owned(),
+            refs: group.refs.len(),
+            runs: 0,
+            elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+        };
+        match result {
+            Err(fault) => {
+                let fault = match group.source {
+                    SecretSource::Env => fault,
+                    _ => fault.detail("elapsedMs", report.elapsed_ms),
+                };
+                let scope = match fault.code {
+                    // A bad id is the reference's own fault, not its provider's.
+                    Code::SecretRefInvalid => Scope::Ref,
+                    _ => Scope::Provider,
+                };
+                resolution
+                    .failures
+                    .push(with_refs(fault, scope, &group.refs));
+            }
+            Ok(mut result) => {
+                report.runs = result.runs;
+                self.diagnose(group, &result, resolution);
+                for reference in &group.refs {
+                    match result.values.remove(&reference.id) {
+                        Some(Ok(value)) => {
+                            resolution.values.insert((*reference).clone(), value);
+                        }
+                        Some(Err(fault)) => {
+                            resolution
+                                .failures
+                                .push(with_refs(fault, Scope::Ref, &[reference]));
+                        }
+                        None => {
+                            let message = format!("provider \"{}\" gave no answer", group.alias);
+                            let fault = Fault::new(Code::InternalError, message);
+                            resolution
+                                .failures
+                                .push(with_refs(fault, Scope::Ref, &[reference]));
+                        }
+                    }
+                }
+            }
+        }
+        resolution.reports.push(report);
+    }
+
+    fn diagnose(&self, group: &Group<'_>, result: &GroupResult, resolution: &mut Resolution) {
+        let path = ConfigPath::new(["secrets", "providers", group.alias]);
+        let mut note = |code, severity, message: String| {
+            resolution
+                .diagnostics
+                .push(Diagnostic::new(code, severity, &path, message));
+        };
+        if result.bypassed {
+            let message =
+                format!("{path}: allowInsecurePath is on; owner and permissions are not checked");
+            note(Code::SecretsPathCheckBypassed, Severity::Warning, message);
+        }
+        if result.plain_assumed {
+            let message = format!(
+                "{path}: the command printed plain text, which was taken as the secret; write jsonOnly: \
+                 false so that the file also works in OpenClaw"
+            );
+            note(Code::SecretsExecPlaintextAssumed, Severity::Info, message);
+        }
+        if !result.missing_env.is_empty() {
+            let message = format!("{path}: not set: {}", result.missing_env.join(", "));
+            note(Code::SecretsPassenvMissing, Severity::Info, message);
+        }
+    }
+}
+
+fn with_refs(fault: Fault, scope: Scope, refs: &[&SecretRef]) -> Failure {
+    let labels = refs.iter().map(ToString::to_string).collect();
+    let Some(first) = refs.first() else {
+        // Groups are never empty; this keeps the function total.
+        let nobody = SecretRef {
+            source: SecretSource::Env,
+            provider: String::new(),
+            id: String::new(),
+        };
+        return fault.failure(scope, &nobody);
+    };
+    let mut failure = fault.failure(scope, first);
+    failure.refs = labels;
+    failure
+}

@@ -1,0 +1,302 @@
+//! One generation: resolved secrets, settings and access rules, immutable.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::path::PathBuf;
+
+use foldhash::fast::RandomState;
+use serde_json::{Value, json};
+
+use crate::config::{EnvView, Issue, Locations};
+use crate::error::{Code, Error, Result};
+use crate::host::FileMeta;
+use crate::json::{Path, lookup};
+use crate::secrets::{
+    Activated, Diagnostic, Entry, Loaded, Origin, ProviderReport, SecretRef, SecretValue, State,
+};
+use crate::text::SecretText;
+
+/// Everything that was resolved by one activation.
+///
+/// Immutable and shared: whoever holds it sees one generation, completely. Reads come from
+/// memory, never from a file, the environment or a program, and do not allocate unless they fail.
+/// Secrets are wiped when the last holder lets go.
+pub struct Snapshot {
+    generation: u64,
+    activated_at_ms: u64,
+    tree: Value,
+    by_path: HashMap<Box<str>, Entry, RandomState>,
+    by_ref: HashMap<String, SecretValue, RandomState>,
+    pub(crate) inactive_literals: BTreeMap<String, SecretText>,
+    issues: Vec<Issue>,
+    diagnostics: Vec<Diagnostic>,
+    providers: Vec<ProviderReport>,
+    pub(crate) watched: Vec<(PathBuf, Option<FileMeta>)>,
+    pub(crate) env: EnvView,
+    pub(crate) places: Locations,
+    redaction_hits: usize,
+}
+
+impl Snapshot {
+    /// Puts an activation together under the next generation number.
+    pub(crate) fn build(
+        generation: u64,
+        now_ms: u64,
+        loaded: Loaded,
+        activated: Activated,
+    ) -> Self {
+        let source = loaded.source;
+        Self {
+            generation,
+            activated_at_ms: now_ms,
+            tree: source.tree,
+            by_path: activated
+                .entries
+                .into_iter()
+                .map(|entry| (entry.path.to_string().into_boxed_str(), entry))
+                .collect(),
+            by_ref: activated.by_ref.into_iter().collect(),
+            inactive_literals: activated.inactive_literals,
+            issues: source.issues,
+            diagnostics: activated.diagnostics,
+            providers: activated.reports,
+            watched: source.watched,
+            env: source.env,
+            places: source.places,
+            redaction_hits: activated.redaction_hits,
+        }
+    }
+
+    /// Number of this generation: 1 for the first activation, one more for every swap.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// When it was activated, in milliseconds since 1970.
+    pub fn activated_at_ms(&self) -> u64 {
+        self.activated_at_ms
+    }
+
+    /// The secret at a configuration path, as text (`models.providers.openai.apiKey`, or as JSON
+    /// Pointer `/models/providers/openai/apiKey`). Secrets that are JSON objects are given as
+    /// compact JSON.
+    ///
+    /// # Errors
+    ///
+    /// `secret_inactive` when the setting is not in use, `secret_path_unknown` when there is no
+    /// secret at the path.
+    pub fn secret(&self, path: &str) -> Result<&SecretText> {
+        self.secret_value(path).map(SecretValue::text)
+    }
+
+    /// Like [`Snapshot::secret`], with the kind of the value.
+    ///
+    /// # Errors
+    ///
+    /// As [`Snapshot::secret`].
+    pub fn secret_value(&self, path: &str) -> Result<&SecretValue> {
+        match self.entry(path).map(|entry| &entry.state) {
+            Some(State::Ready(value)) => Ok(value),
+            Some(State::Inactive(reason)) => Err(Error::new(
+                Code::SecretInactive,
+                format!("{}: not active: {reason}", shown(path)),
+            )
+            .with("reason", reason.clone())),
+            None => Err(Error::new(
+                Code::SecretPathUnknown,
+                format!("{}: there is no secret at this path", shown(path)),
+            )),
+        }
+    }
+
+    /// The value of a reference that was part of this activation, by its label
+    /// `source:provider:id`. Never resolves on demand.
+    ///
+    /// # Errors
+    ///
+    /// `secret_ref_not_in_snapshot`.
+    pub fn secret_ref(&self, label: &str) -> Result<&SecretText> {
+        self.by_ref
+            .get(label)
+            .map(SecretValue::text)
+            .ok_or_else(|| {
+                Error::new(
+                    Code::SecretRefNotInSnapshot,
+                    "the reference was not part of the last activation",
+                )
+            })
+    }
+
+    /// A setting that is not secret. Inside a larger value, secrets are shown as
+    /// `__OPENCLAW_REDACTED__` and references as they were written.
+    ///
+    /// # Errors
+    ///
+    /// `secret_use_typed_read` on the path of a secret.
+    pub fn value(&self, path: &str) -> Result<Option<&Value>> {
+        if self.entry(path).is_some() {
+            return Err(Error::new(
+                Code::SecretUseTypedRead,
+                format!("{}: holds a secret; read it with secret()", shown(path)),
+            ));
+        }
+        Ok(Path::parse(path).and_then(|path| lookup(&self.tree, path.segments())))
+    }
+
+    /// The effective configuration with `__OPENCLAW_REDACTED__` in place of literal secrets and
+    /// references as they were written.
+    pub fn config_json(&self) -> &Value {
+        &self.tree
+    }
+
+    /// Every secret surface: path, state, origin, owners, reference. No values.
+    pub fn surfaces(&self) -> Vec<SurfaceInfo<'_>> {
+        let mut surfaces: Vec<SurfaceInfo<'_>> = self
+            .by_path
+            .iter()
+            .map(|(path, entry)| SurfaceInfo { path, entry })
+            .collect();
+        surfaces.sort_by_key(|surface| surface.path);
+        surfaces
+    }
+
+    /// Warnings about the configuration files.
+    pub fn issues(&self) -> &[Issue] {
+        &self.issues
+    }
+
+    /// What the activation noticed.
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.diagnostics
+    }
+
+    /// What each provider did.
+    pub fn providers(&self) -> &[ProviderReport] {
+        &self.providers
+    }
+
+    /// Where home, state and configuration are.
+    pub fn locations(&self) -> &Locations {
+        &self.places
+    }
+
+    /// How often a message had to be scrubbed of a secret. Anything but 0 is a defect.
+    pub fn redaction_hits(&self) -> usize {
+        self.redaction_hits
+    }
+
+    fn entry(&self, path: &str) -> Option<&Entry> {
+        self.by_path.get(path).or_else(|| {
+            // Another spelling of the path.
+            let canonical = Path::parse(path)?.to_string();
+            self.by_path.get(canonical.as_str())
+        })
+    }
+
+    /// How the secrets differ from an older generation.
+    pub(crate) fn changes_since(&self, older: &Self) -> Changes {
+        let mut changes = Changes::default();
+        for (path, entry) in &self.by_path {
+            let before = older.by_path.get(path);
+            if !before.is_some_and(|before| same_state(&before.state, &entry.state)) {
+                changes.paths.insert(path.to_string());
+                changes.owners.extend(entry.owners.iter().cloned());
+            }
+        }
+        for (path, entry) in &older.by_path {
+            if !self.by_path.contains_key(path) {
+                changes.removed.insert(path.to_string());
+                changes.owners.extend(entry.owners.iter().cloned());
+            }
+        }
+        changes
+    }
+}
+
+/// What changed between two generations; all sorted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    pub(crate) paths: BTreeSet<String>,
+    pub(crate) owners: BTreeSet<String>,
+    pub(crate) removed: BTreeSet<String>,
+}
+
+fn same_state(a: &State, b: &State) -> bool {
+    match (a, b) {
+        (State::Ready(a), State::Ready(b)) => a == b,
+        (State::Inactive(_), State::Inactive(_)) => true,
+        _ => false,
+    }
+}
+
+/// A path as given by the caller, when it looks like one.
+fn shown(path: &str) -> String {
+    if path.len() <= 200 && !path.chars().any(char::is_control) {
+        path.to_owned()
+    } else {
+        "<unprintable path>".to_owned()
+    }
+}
+
+/// One secret surface, without its value.
+#[derive(Debug, Clone, Copy)]
+pub struct SurfaceInfo<'a> {
+    path: &'a str,
+    entry: &'a Entry,
+}
+
+impl SurfaceInfo<'_> {
+    /// Configuration path.
+    pub fn path(&self) -> &str {
+        self.path
+    }
+
+    /// Whether its secret can be read.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.entry.state, State::Ready(_))
+    }
+
+    /// Why it is not active.
+    pub fn inactive_reason(&self) -> Option<&str> {
+        match &self.entry.state {
+            State::Inactive(reason) => Some(reason),
+            State::Ready(_) => None,
+        }
+    }
+
+    /// Where the secret comes from.
+    pub fn origin(&self) -> Origin {
+        self.entry.origin
+    }
+
+    /// Who needs it.
+    pub fn owners(&self) -> &[String] {
+        &self.entry.owners
+    }
+
+    /// The reference, if it is one.
+    pub fn reference(&self) -> Option<&SecretRef> {
+        self.entry.reference.as_ref()
+    }
+
+    /// The JSON form of every language and `--json` output.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "path": self.path,
+            "state": if self.is_ready() { "ready" } else { "inactive" },
+            "reason": self.inactive_reason(),
+            "origin": self.origin().as_str(),
+            "owners": self.owners(),
+            "ref": self.reference().map(ToString::to_string),
+        })
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("generation", &self.generation)
+            .field("surfaces", &self.by_path.len())
+            .finish_non_exhaustive()
+    }
+}
