@@ -450,6 +450,11 @@ codes! {
             "The command line cannot be understood."
             "Run the command with --help.";
     }
+    Gateway Report {
+        RestartRequired "RESTART_REQUIRED"
+            "The settings ask for another address, port or TLS state of the listener."
+            "Restart the gateway.";
+    }
     Internal Failure {
         InvalidArgument "invalid_argument"
             "An argument of a call is invalid."

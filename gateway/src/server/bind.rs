@@ -58,6 +58,25 @@ impl Plan {
     }
 }
 
+/// What the server listens on, and what led to it.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    /// What the command line said.
+    pub(crate) options: BindOptions,
+    /// The machine at that time.
+    pub(crate) machine: Machine,
+    /// The outcome.
+    pub(crate) plan: Plan,
+}
+
+impl Listening {
+    /// Whether these settings would lead to the same listener.
+    pub(crate) fn is_wanted_by(&self, snapshot: &dyn Snapshot) -> bool {
+        let wanted = plan(&self.options, snapshot, self.machine);
+        wanted.is_ok_and(|wanted| wanted == self.plan) && !settings::wants_tls(snapshot)
+    }
+}
+
 /// What the plan depends on beside settings.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Machine {

@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::{HeaderMap, HeaderValue};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -26,6 +27,7 @@ use super::access_log::{Arrival, Record};
 use super::answer;
 use super::body::ReplyBody;
 use super::checks;
+use super::core_api::Facts;
 use super::failure::Failure;
 use super::limits::{Admission, Limits};
 use super::routes::{self, Call};
@@ -35,10 +37,8 @@ use super::state::State;
 pub(crate) struct Link {
     /// Address of the transport peer.
     pub(crate) peer: SocketAddr,
-    /// The same as text.
-    pub(crate) remote: String,
-    /// Own address as text.
-    pub(crate) local: String,
+    remote: String,
+    local: String,
     /// The place of the connection among all.
     pub(crate) admission: Admission,
     phase: Mutex<(Phase, Instant)>,
@@ -63,6 +63,16 @@ impl Link {
             local: local.to_string(),
             admission,
             phase: Mutex::new((Phase::Head, Instant::now())),
+        }
+    }
+
+    /// What the access rules are told about a request of this connection.
+    pub(crate) fn facts<'a>(&'a self, headers: &'a HeaderMap) -> Facts<'a> {
+        Facts {
+            remote: &self.remote,
+            local: &self.local,
+            headers,
+            websocket: checks::is_websocket(headers),
         }
     }
 
@@ -154,11 +164,10 @@ async fn handle(
     let request_id =
         routes::given_request_id(request.headers()).unwrap_or_else(|| state.request_id());
     let is_head = *request.method() == Method::HEAD;
-    let is_proxy = current.settings.hsts.is_some()
-        && current
-            .snapshot
-            .is_trusted_proxy(link.peer.ip().to_canonical());
-    let hsts = current.settings.hsts_for(is_proxy, request.headers());
+    let hsts = current
+        .snapshot
+        .strict_transport_security(&link.facts(request.headers()));
+    let hsts = hsts.and_then(|hsts| HeaderValue::from_str(hsts).ok());
     let mut record = Record::begin(
         Arc::clone(&state.log),
         Arrival {

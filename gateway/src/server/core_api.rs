@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hyper::HeaderMap;
-use openclaw_auth::{Code, Error, SecretText};
+use openclaw_auth::{Code, Engine, Error, Event, Issue, Options, SecretText};
 use serde_json::{Value, json};
 
 /// The engine: the current snapshot, and what changes it.
@@ -20,18 +20,18 @@ pub(crate) trait Core: Send + Sync {
     fn reload(&self) -> Result<Reloaded, Error>;
     /// Takes the events that happened since the last call.
     fn events(&self) -> Vec<Event>;
-    /// Whether the last reload failed, so that the snapshot may be out of date.
-    fn is_degraded(&self) -> bool;
-    /// The state folder.
-    fn state_dir(&self) -> PathBuf;
+    /// Ends a running reload and its programs, for shutting down.
+    fn cancel(&self);
 }
 
 /// One generation of settings, secrets and access rules.
 pub(crate) trait Snapshot: Send + Sync {
     /// Its number.
     fn generation(&self) -> u64;
+    /// The state folder.
+    fn state_dir(&self) -> &Path;
     /// The resolved secret at a path.
-    fn secret(&self, path: &str) -> Result<SecretText, Error>;
+    fn secret(&self, path: &str) -> Result<&SecretText, Error>;
     /// The effective setting at a path; secrets inside it are not readable.
     fn value(&self, path: &str) -> Result<Option<&Value>, Error>;
     /// Whether this request may use the gateway, and as whom.
@@ -40,8 +40,14 @@ pub(crate) trait Snapshot: Send + Sync {
     fn auth_mode(&self) -> &str;
     /// Whether an address is one of `gateway.trustedProxies`.
     fn is_trusted_proxy(&self, peer: IpAddr) -> bool;
+    /// Whether the peer is on this machine and no header says that somebody is behind it.
+    fn is_local_direct(&self, facts: &Facts<'_>) -> bool;
     /// Whether a caller may use administrative routes.
     fn is_admin(&self, identity: &Identity) -> bool;
+    /// Whether answers keep the reason of a denial to themselves.
+    fn hides_reasons(&self) -> bool;
+    /// The `Strict-Transport-Security` header for this connection, if any.
+    fn strict_transport_security(&self, facts: &Facts<'_>) -> Option<&str>;
 }
 
 /// What is known about a request when access is decided.
@@ -54,8 +60,6 @@ pub(crate) struct Facts<'a> {
     pub(crate) headers: &'a HeaderMap,
     /// Whether the request asks for a WebSocket.
     pub(crate) websocket: bool,
-    /// Method of the request.
-    pub(crate) method: &'a str,
 }
 
 /// Who the caller is.
@@ -99,24 +103,13 @@ impl Denied {
     }
 }
 
-/// Something worth a line in the log.
-#[derive(Debug, Clone)]
-pub(crate) struct Event {
-    /// Stable code.
-    pub(crate) code: Code,
-    /// One sentence.
-    pub(crate) message: String,
-    /// The generation it is about.
-    pub(crate) generation: u64,
-}
-
 /// What a successful reload did.
 #[derive(Debug, Clone)]
 pub(crate) struct Reloaded {
     /// Number of the new snapshot.
     pub(crate) generation: u64,
     /// What a person should look at.
-    pub(crate) warnings: Vec<String>,
+    pub(crate) warnings: Vec<Value>,
 }
 
 /// How to open the engine.
@@ -143,11 +136,98 @@ pub(crate) struct OpenRequest {
 /// # Errors
 ///
 /// Whatever keeps the first snapshot from being built.
-// WIRING: build `openclaw_auth::Options` from the request, open the engine, and implement the
-// two traits for `Engine` and `Snapshot`; nothing else in the server changes.
-pub(crate) fn open(_request: &OpenRequest) -> Result<Arc<dyn Core>, Error> {
-    Err(Error::new(
-        Code::InternalError,
-        "the engine is not part of this build",
-    ))
+pub(crate) fn open(request: OpenRequest) -> Result<Arc<dyn Core>, Error> {
+    let mut options = Options::new();
+    if let Some(path) = request.config {
+        options = options.config_path(path);
+    }
+    if let Some(text) = request.source_text {
+        options = options.config_text(text);
+    }
+    if let Some(path) = request.state_dir {
+        options = options.state_dir(path);
+    }
+    if let Some(env) = request.env {
+        options = options.env(env);
+    }
+    // WIRING: hand auth_mode, token and password over as access overrides.
+    Ok(Arc::new(Engine::open(options)?))
+}
+
+impl Core for Engine {
+    fn snapshot(&self) -> Arc<dyn Snapshot> {
+        Self::snapshot(self)
+    }
+
+    fn reload(&self) -> Result<Reloaded, Error> {
+        let report = Self::reload(self)?;
+        let issues = report.snapshot().issues();
+        Ok(Reloaded {
+            generation: report.generation(),
+            warnings: issues.iter().map(Issue::to_json).collect(),
+        })
+    }
+
+    fn events(&self) -> Vec<Event> {
+        Self::events(self)
+    }
+
+    fn cancel(&self) {
+        Self::cancel(self);
+    }
+}
+
+// WIRING: the methods about access ask `self.access()` once snapshots carry the access policy.
+// Until then everybody is refused.
+impl Snapshot for openclaw_auth::Snapshot {
+    fn generation(&self) -> u64 {
+        Self::generation(self)
+    }
+
+    fn state_dir(&self) -> &Path {
+        &self.locations().state
+    }
+
+    fn secret(&self, path: &str) -> Result<&SecretText, Error> {
+        Self::secret(self, path)
+    }
+
+    fn value(&self, path: &str) -> Result<Option<&Value>, Error> {
+        Self::value(self, path)
+    }
+
+    fn authorize(&self, _facts: &Facts<'_>) -> Result<Identity, Box<Denied>> {
+        Err(Box::new(Denied {
+            code: Code::InternalError,
+            status: 500,
+            body: json!({"error": {"code": "internal_error", "message": "internal error", "type": "server_error"}}),
+            challenge: None,
+            retry_after_ms: None,
+            penalty_ms: 0,
+        }))
+    }
+
+    fn auth_mode(&self) -> &str {
+        "token"
+    }
+
+    fn is_trusted_proxy(&self, _peer: IpAddr) -> bool {
+        false
+    }
+
+    fn is_local_direct(&self, _facts: &Facts<'_>) -> bool {
+        false
+    }
+
+    fn is_admin(&self, _identity: &Identity) -> bool {
+        false
+    }
+
+    fn hides_reasons(&self) -> bool {
+        false
+    }
+
+    fn strict_transport_security(&self, _facts: &Facts<'_>) -> Option<&str> {
+        None
+    }
 }

@@ -40,7 +40,7 @@ pub(crate) use bind::BindOptions;
 pub(crate) use core_api::OpenRequest;
 
 use self::access_log::AccessLog;
-use self::bind::{Machine, Plan};
+use self::bind::{Listening, Machine, Plan};
 use self::connection::{ACCEPT_PAUSE, Link, Surroundings};
 use self::core_api::Core;
 use self::demo::Demo;
@@ -85,18 +85,18 @@ pub(crate) fn run(mut launch: Launch, host: &Host, print: &dyn Fn(&str)) -> Resu
     } else {
         None
     };
-    let core = core_api::open(&launch.open)?;
+    let core = core_api::open(launch.open)?;
     reload::log_events(&*core);
     let snapshot = core.snapshot();
-    if value(&*snapshot, "/gateway/tls/enabled").and_then(serde_json::Value::as_bool) == Some(true)
-    {
+    if settings::wants_tls(&*snapshot) {
         return Err(Error::new(
             Code::TlsUnsupported,
             "gateway.tls.enabled: the gateway does not serve TLS itself",
         )
         .with_hint("Terminate TLS at the proxy and switch gateway.tls off."));
     }
-    let plan = bind::plan(&launch.bind, &*snapshot, Machine::look(&*host.files))?;
+    let machine = Machine::look(&*host.files);
+    let plan = bind::plan(&launch.bind, &*snapshot, machine)?;
     if launch.check {
         print(&format!(
             "configuration is fine: mode {}, port {}, generation {}",
@@ -111,7 +111,12 @@ pub(crate) fn run(mut launch: Launch, host: &Host, print: &dyn Fn(&str)) -> Resu
         .map_err(|error| file_failed("access log", &error))?;
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
-        let state = State::new(core, Limits::default(), Arc::new(log))?;
+        let listening = Listening {
+            options: launch.bind,
+            machine,
+            plan: plan.clone(),
+        };
+        let state = State::new(core, Limits::default(), Arc::new(log), listening)?;
         serve(&state, plan, host, demo, print).await
     });
     // A blocked reload must not keep a stopped gateway alive.
@@ -154,7 +159,10 @@ async fn serve(
         .collect();
     let _pid_file = match demo {
         Some(_) => None,
-        None => Some(PidFile::write(&host.files, &state.core.state_dir())?),
+        None => Some(PidFile::write(
+            &host.files,
+            state.core.snapshot().state_dir(),
+        )?),
     };
     let (stop, stopping) = watch::channel(false);
     let (running, ended) = mpsc::channel(1);
@@ -177,6 +185,7 @@ async fn serve(
         reload_by_signal(state);
     }
     state.draining();
+    state.core.cancel();
     // Connections that are gone already need no message.
     let _ = stop.send(true);
     Ok(drain(state, ended, &mut signals).await)

@@ -1,12 +1,14 @@
 //! Reloads: never two at a time; whoever asks meanwhile gets the answer of the running one.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use openclaw_auth::{Code, Error};
 use parking_lot::Mutex;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::bind::Listening;
 use super::core_api::{Core, Reloaded};
 
 /// How a reload ended.
@@ -15,16 +17,25 @@ pub(crate) type Outcome = Arc<Result<Reloaded, Error>>;
 /// Runs reloads.
 pub(crate) struct Reloader {
     core: Arc<dyn Core>,
+    listening: Arc<Listening>,
+    degraded: AtomicBool,
     running: Mutex<Option<watch::Receiver<Option<Outcome>>>>,
 }
 
 impl Reloader {
-    /// For this engine.
-    pub(crate) fn new(core: Arc<dyn Core>) -> Self {
+    /// For this engine, in a server that listens there.
+    pub(crate) fn new(core: Arc<dyn Core>, listening: Arc<Listening>) -> Self {
         Self {
             core,
+            listening,
+            degraded: AtomicBool::new(false),
             running: Mutex::new(None),
         }
+    }
+
+    /// Whether the last reload failed, so that older settings and secrets are in use.
+    pub(crate) fn is_degraded(&self) -> bool {
+        self.degraded.load(Ordering::Relaxed)
     }
 
     /// Reloads, or waits for the reload that is running.
@@ -56,14 +67,29 @@ impl Reloader {
         tokio::spawn(async move {
             let core = Arc::clone(&this.core);
             let outcome = tokio::task::spawn_blocking(move || core.reload()).await;
-            let outcome = outcome
+            let mut outcome = outcome
                 .unwrap_or_else(|_| Err(Error::new(Code::InternalError, "the reload broke off")));
+            this.degraded.store(outcome.is_err(), Ordering::Relaxed);
+            if let Ok(reloaded) = &mut outcome {
+                reloaded.warnings.extend(this.restart_required());
+            }
             log_outcome(&*this.core, &outcome);
             this.running.lock().take();
             // Nobody may be waiting any more.
             let _ = ended.send(Some(Arc::new(outcome)));
         });
         receiver
+    }
+
+    /// A warning when the settings ask for a listener other than the one there is.
+    fn restart_required(&self) -> Option<Value> {
+        let is_current = self.listening.is_wanted_by(&*self.core.snapshot());
+        (!is_current).then(|| {
+            json!({
+                "code": Code::RestartRequired.as_str(),
+                "message": "address, port and TLS of the listener change with a restart only",
+            })
+        })
     }
 }
 
@@ -72,9 +98,9 @@ pub(crate) fn log_events(core: &dyn Core) {
     for event in core.events() {
         log::info!(
             "{} (generation {}): {}",
-            event.code,
-            event.generation,
-            event.message
+            event.code(),
+            event.generation(),
+            event.message()
         );
     }
 }
@@ -90,7 +116,12 @@ pub(crate) fn errors(error: &Error) -> Vec<Value> {
 fn log_outcome(core: &dyn Core, outcome: &Result<Reloaded, Error>) {
     log_events(core);
     match outcome {
-        Ok(reloaded) => log::info!("reloaded, generation {}", reloaded.generation),
+        Ok(reloaded) => {
+            log::info!("reloaded, generation {}", reloaded.generation);
+            for warning in &reloaded.warnings {
+                log::warn!("{warning}");
+            }
+        }
         Err(error) => {
             log::error!(
                 "reload refused, the last good settings stay: {}",

@@ -14,11 +14,11 @@ use super::answer;
 use super::body::ReplyBody;
 use super::checks;
 use super::connection::Link;
-use super::core_api::{Facts, Identity};
+use super::core_api::{Denied, Identity};
 use super::failure::Failure;
 use super::proxy;
 use super::reload;
-use super::settings::{Current, was_forwarded};
+use super::settings::Current;
 use super::state::State;
 
 /// Everything that belongs to one request beside the request itself.
@@ -161,6 +161,10 @@ async fn authenticate(
     call: &mut Call<'_>,
     request: &Request<Incoming>,
 ) -> Result<Identity, Failure> {
+    if call.current.settings.is_exposed {
+        return Err(Failure::new(Code::ConfigInvalidValue)
+            .with_message("other machines can connect, but no authentication is configured"));
+    }
     match authorize(call, request) {
         Ok(identity) => {
             call.link.admission.authenticated();
@@ -172,29 +176,25 @@ async fn authenticate(
             if denied.penalty_ms > 0 {
                 tokio::time::sleep(Duration::from_millis(u64::from(denied.penalty_ms))).await;
             }
-            Err(Failure::denied(&denied, call.current.settings.hide_reasons))
+            Err(Failure::denied(
+                &denied,
+                call.current.snapshot.hides_reasons(),
+            ))
         }
     }
 }
 
-fn authorize(
-    call: &Call<'_>,
-    request: &Request<Incoming>,
-) -> Result<Identity, Box<super::core_api::Denied>> {
-    call.current.snapshot.authorize(&Facts {
-        remote: &call.link.remote,
-        local: &call.link.local,
-        headers: request.headers(),
-        websocket: checks::is_websocket(request.headers()),
-        method: request.method().as_str(),
-    })
+fn authorize(call: &Call<'_>, request: &Request<Incoming>) -> Result<Identity, Box<Denied>> {
+    call.current
+        .snapshot
+        .authorize(&call.link.facts(request.headers()))
 }
 
 /// Whether the server is ready; why not is for callers on this machine or with credentials.
 fn ready(call: &Call<'_>, request: &Request<Incoming>) -> Response<ReplyBody> {
     let failing = call.state.failing();
-    let is_local =
-        call.link.peer.ip().to_canonical().is_loopback() && !was_forwarded(request.headers());
+    let facts = call.link.facts(request.headers());
+    let is_local = call.current.snapshot.is_local_direct(&facts);
     let mut body = json!({"ready": failing.is_empty()});
     if is_local || authorize(call, request).is_ok() {
         let uptime = call.state.started.elapsed().as_millis();

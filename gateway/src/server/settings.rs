@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
+use super::bind::Listening;
 use super::core_api::Snapshot;
 use super::proxy::RequestHeaders;
 
@@ -20,10 +20,9 @@ pub(crate) struct Current {
 
 /// Settings of the server that may change with every reload.
 pub(crate) struct Settings {
-    /// `Strict-Transport-Security` for secure connections.
-    pub(crate) hsts: Option<HeaderValue>,
-    /// Whether the reason of a denial stays out of the answer.
-    pub(crate) hide_reasons: bool,
+    /// Whether strangers could come in: these settings ask for no authentication, but other
+    /// machines can connect. Such settings are refused at the start; a reload may bring them.
+    pub(crate) is_exposed: bool,
     /// Most bytes in the body of a forwarded request.
     pub(crate) max_body: u64,
     /// How long running requests may take to end at a stop.
@@ -34,20 +33,10 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// Reads the settings; what is absent has its default.
-    pub(crate) fn read(snapshot: &dyn Snapshot) -> Self {
+    pub(crate) fn read(snapshot: &dyn Snapshot, listening: &Listening) -> Self {
         let allowed = texts(snapshot, "/gateway/http/proxy/allowRequestHeaders");
         Self {
-            hsts: value(
-                snapshot,
-                "/gateway/http/securityHeaders/strictTransportSecurity",
-            )
-            .and_then(Value::as_str)
-            .map(str::trim)
-            .filter(|text| !text.is_empty())
-            .and_then(|text| HeaderValue::from_str(text).ok()),
-            hide_reasons: value(snapshot, "/gateway/http/hideAuthReasons")
-                .and_then(Value::as_bool)
-                .unwrap_or(false),
+            is_exposed: snapshot.auth_mode() == "none" && !listening.plan.is_loopback(),
             max_body: number(snapshot, "/gateway/http/maxBodyBytes").unwrap_or(MAX_BODY),
             shutdown_grace: Duration::from_millis(
                 number(snapshot, "/gateway/shutdownGraceMs").unwrap_or(SHUTDOWN_GRACE_MS),
@@ -55,18 +44,11 @@ impl Settings {
             request_headers: RequestHeaders::new(&allowed, &security_headers(snapshot)),
         }
     }
+}
 
-    /// The HSTS header for a connection: only when the client's side of it is encrypted, which
-    /// a trusted proxy says with exactly one `X-Forwarded-Proto: https` (RFC 6797, 7.2).
-    pub(crate) fn hsts_for(&self, is_proxy: bool, headers: &HeaderMap) -> Option<HeaderValue> {
-        let hsts = self.hsts.as_ref()?;
-        let mut lines = headers.get_all(FORWARDED_PROTO).iter();
-        let is_https = match (lines.next(), lines.next()) {
-            (Some(proto), None) => proto.as_bytes().trim_ascii().eq_ignore_ascii_case(b"https"),
-            _ => false,
-        };
-        (is_proxy && is_https).then(|| hsts.clone())
-    }
+/// Whether the settings ask for TLS.
+pub(crate) fn wants_tls(snapshot: &dyn Snapshot) -> bool {
+    value(snapshot, "/gateway/tls/enabled").and_then(Value::as_bool) == Some(true)
 }
 
 /// A setting; unreadable ones count as absent, because loading has validated them.
@@ -106,15 +88,5 @@ fn security_headers(snapshot: &dyn Snapshot) -> BTreeSet<String> {
         .collect()
 }
 
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const MAX_BODY: u64 = 20 * 1024 * 1024;
 const SHUTDOWN_GRACE_MS: u64 = 30_000;
-
-/// Evidence that a request came through a proxy: any forwarding header, whatever its value.
-pub(crate) fn was_forwarded(headers: &HeaderMap) -> bool {
-    headers.keys().any(|name| {
-        *name == header::FORWARDED
-            || name.as_str() == "x-real-ip"
-            || name.as_str().starts_with("x-forwarded-")
-    })
-}

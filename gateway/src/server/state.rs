@@ -9,6 +9,7 @@ use parking_lot::RwLock;
 use tokio::time::Instant;
 
 use super::access_log::AccessLog;
+use super::bind::Listening;
 use super::core_api::Core;
 use super::limits::{Connections, Forwarded, Limits};
 use super::proxy::UpstreamClient;
@@ -33,6 +34,7 @@ pub(crate) struct State {
     pub(crate) reloader: Arc<Reloader>,
     /// When the server was made.
     pub(crate) started: Instant,
+    place: Arc<Listening>,
     listening: AtomicBool,
     draining: AtomicBool,
     current: RwLock<Arc<Current>>,
@@ -49,13 +51,15 @@ impl State {
         core: Arc<dyn Core>,
         limits: Limits,
         log: Arc<AccessLog>,
+        listening: Listening,
     ) -> Result<Arc<Self>, Error> {
-        let current = RwLock::new(Arc::new(read(&*core)));
+        let place = Arc::new(listening);
+        let current = RwLock::new(Arc::new(read(&*core, &place)));
         Ok(Arc::new(Self {
             connections: Arc::default(),
             forwarded: Arc::default(),
             upstream: UpstreamClient::new(limits.connect),
-            reloader: Arc::new(Reloader::new(Arc::clone(&core))),
+            reloader: Arc::new(Reloader::new(Arc::clone(&core), Arc::clone(&place))),
             started: Instant::now(),
             listening: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -63,6 +67,7 @@ impl State {
             core,
             limits,
             log,
+            place,
             current,
         }))
     }
@@ -76,7 +81,7 @@ impl State {
                 return Arc::clone(&current);
             }
         }
-        let fresh = Arc::new(read(&*self.core));
+        let fresh = Arc::new(read(&*self.core, &self.place));
         *self.current.write() = Arc::clone(&fresh);
         fresh
     }
@@ -101,7 +106,7 @@ impl State {
         [
             ("starting", !self.listening.load(Ordering::Relaxed)),
             ("draining", self.draining.load(Ordering::Relaxed)),
-            ("secrets", self.core.is_degraded()),
+            ("secrets", self.reloader.is_degraded()),
         ]
         .into_iter()
         .filter_map(|(name, holds)| holds.then_some(name))
@@ -109,9 +114,9 @@ impl State {
     }
 }
 
-fn read(core: &dyn Core) -> Current {
+fn read(core: &dyn Core, place: &Listening) -> Current {
     let snapshot = core.snapshot();
-    let settings = Settings::read(&*snapshot);
+    let settings = Settings::read(&*snapshot, place);
     Current { snapshot, settings }
 }
 

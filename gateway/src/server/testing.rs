@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use openclaw_auth::host::Host;
-use openclaw_auth::{Code, Error, SecretText};
+use openclaw_auth::{Code, Error, Event, SecretText};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -18,8 +18,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::access_log::AccessLog;
+use super::bind::{BindOptions, Listening, Machine, Plan, Wanted};
 use super::connection::Surroundings;
-use super::core_api::{Core, Denied, Event, Facts, Identity, Reloaded, Snapshot};
+use super::core_api::{Core, Denied, Facts, Identity, Reloaded, Snapshot};
 use super::limits::Limits;
 use super::state::State;
 
@@ -70,8 +71,12 @@ impl Snapshot for FakeSnapshot {
         self.generation
     }
 
-    fn secret(&self, path: &str) -> Result<SecretText, Error> {
-        let secret = self.secrets.get(path).cloned();
+    fn state_dir(&self) -> &Path {
+        Path::new("")
+    }
+
+    fn secret(&self, path: &str) -> Result<&SecretText, Error> {
+        let secret = self.secrets.get(path);
         secret.ok_or_else(|| Error::new(Code::SecretPathUnknown, "no such secret"))
     }
 
@@ -123,6 +128,24 @@ impl Snapshot for FakeSnapshot {
         self.proxies.contains(&peer)
     }
 
+    fn is_local_direct(&self, facts: &Facts<'_>) -> bool {
+        facts.remote.starts_with("127.")
+            && facts.local.starts_with("127.")
+            && !facts.websocket
+            && !facts.headers.contains_key("x-forwarded-for")
+    }
+
+    fn hides_reasons(&self) -> bool {
+        self.values.pointer("/gateway/http/hideAuthReasons") == Some(&json!(true))
+    }
+
+    fn strict_transport_security(&self, facts: &Facts<'_>) -> Option<&str> {
+        facts
+            .headers
+            .contains_key("x-forwarded-proto")
+            .then_some("max-age=300")
+    }
+
     fn is_admin(&self, identity: &Identity) -> bool {
         identity.user.as_deref() != Some("guest")
     }
@@ -133,7 +156,6 @@ pub(super) struct FakeCore {
     current: Mutex<Arc<FakeSnapshot>>,
     pub(super) next: Mutex<Option<FakeSnapshot>>,
     pub(super) reloads: AtomicU64,
-    pub(super) degraded: AtomicBool,
 }
 
 impl FakeCore {
@@ -142,7 +164,6 @@ impl FakeCore {
             current: Mutex::new(Arc::new(snapshot)),
             next: Mutex::new(None),
             reloads: AtomicU64::new(0),
-            degraded: AtomicBool::new(false),
         })
     }
 }
@@ -156,7 +177,6 @@ impl Core for FakeCore {
         self.reloads.fetch_add(1, Ordering::Relaxed);
         Host::real().clock.sleep(Duration::from_millis(100));
         let Some(next) = self.next.lock().take() else {
-            self.degraded.store(true, Ordering::Relaxed);
             return Err(
                 Error::new(Code::SecretUnresolved, "one secret is missing").with(
                     "failures",
@@ -166,7 +186,6 @@ impl Core for FakeCore {
         };
         let generation = next.generation;
         *self.current.lock() = Arc::new(next);
-        self.degraded.store(false, Ordering::Relaxed);
         Ok(Reloaded {
             generation,
             warnings: Vec::new(),
@@ -177,13 +196,7 @@ impl Core for FakeCore {
         Vec::new()
     }
 
-    fn is_degraded(&self) -> bool {
-        self.degraded.load(Ordering::Relaxed)
-    }
-
-    fn state_dir(&self) -> PathBuf {
-        PathBuf::new()
-    }
+    fn cancel(&self) {}
 }
 
 /// A server on a free loopback port.
@@ -197,7 +210,24 @@ pub(super) struct Server {
 impl Server {
     pub(super) async fn start(core: Arc<FakeCore>, limits: Limits) -> Self {
         let log = Arc::new(AccessLog::in_memory(Host::real().clock));
-        let state = State::new(core, limits, log).unwrap();
+        let listening = Listening {
+            options: BindOptions {
+                port: Some(0),
+                ..BindOptions::default()
+            },
+            machine: Machine {
+                is_container: false,
+                tailnet: None,
+            },
+            plan: Plan {
+                addresses: vec![
+                    Wanted::Required(Ipv4Addr::LOCALHOST.into()),
+                    Wanted::IfThere(Ipv6Addr::LOCALHOST.into()),
+                ],
+                port: 0,
+            },
+        };
+        let state = State::new(core, limits, log, listening).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopping) = watch::channel(false);

@@ -7,8 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use openclaw_auth::host::{self, Clock};
-use openclaw_auth::text::mask;
-use openclaw_auth::{Code, Error, SecretText};
+use openclaw_auth::{Code, Error, SecretText, mask};
 
 use super::{Launch, system_failed};
 

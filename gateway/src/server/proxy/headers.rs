@@ -24,10 +24,7 @@ impl RequestHeaders {
             if may_be_allowed(&name) && !security.contains(&name) {
                 allowed.insert(name);
             } else {
-                log::warn!(
-                    "gateway.http.proxy.allowRequestHeaders: {} never passes",
-                    openclaw_auth::text::printable_key(&name)
-                );
+                log::warn!("gateway.http.proxy.allowRequestHeaders: {name} never passes");
             }
         }
         allowed.extend(PASSED.iter().map(|name| (*name).to_owned()));

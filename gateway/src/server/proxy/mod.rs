@@ -14,7 +14,6 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Request, Response, StatusCode, Version};
 use openclaw_auth::Code;
-use openclaw_auth::text::printable_key;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -186,11 +185,6 @@ fn shown(message: &str, credential: Option<&Credential>) -> String {
         .filter(|c| !c.is_control())
         .take(REFUSAL_SHOWN)
         .collect()
-}
-
-/// A provider's name as messages may show it.
-fn named(id: &str) -> &str {
-    printable_key(id)
 }
 
 const REFUSAL_BYTES: usize = 8 * 1024;

@@ -8,7 +8,6 @@ use super::super::core_api::Snapshot;
 use super::super::failure::Failure;
 use super::super::settings::value;
 use super::headers::may_be_configured;
-use super::named;
 use super::target::BaseUrl;
 
 /// One entry of `models.providers`.
@@ -37,7 +36,7 @@ impl<'a> Provider<'a> {
             None => Err("is missing"),
         };
         let base = base.map_err(|reason| {
-            log::error!("models.providers.{}.baseUrl {reason}", named(id));
+            log::error!("models.providers.{}.baseUrl {reason}", id);
             Failure::new(Code::ProviderInvalid)
                 .with_message(format!("the provider's baseUrl {reason}"))
         })?;
@@ -73,10 +72,10 @@ impl<'a> Provider<'a> {
         key: &str,
     ) -> Result<Option<SecretText>, Failure> {
         match snapshot.secret(&pointer(&self.id, key)) {
-            Ok(secret) => Ok(Some(secret)),
+            Ok(secret) => Ok(Some(secret.clone())),
             Err(error) if error.code() == Code::SecretPathUnknown => Ok(None),
             Err(error) => {
-                log::error!("models.providers.{}: {}", named(&self.id), error.message());
+                log::error!("models.providers.{}: {}", self.id, error.message());
                 Err(error.code().into())
             }
         }
@@ -98,8 +97,8 @@ impl<'a> Provider<'a> {
             let Some(header) = header.filter(may_be_configured) else {
                 log::error!(
                     "models.providers.{}.headers: {} cannot be set",
-                    named(&self.id),
-                    named(name)
+                    self.id,
+                    name
                 );
                 return Err(Failure::new(Code::ProviderInvalid)
                     .with_message("the provider's headers name one that cannot be set"));
