@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 
 use openclaw_auth::{Class, Code, Error};
+use serde_json::Value;
 
 /// Exit code of a usage error.
 pub(super) const USAGE: u8 = 64;
@@ -48,19 +49,32 @@ pub(super) fn print_to_stderr(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Prints a failure: one sentence, every collected failure, and what to do.
+/// Prints a failure: one sentence, every collected problem when there are several, and what to
+/// do.
 pub(super) fn print_error(failed: &Failed) {
     let error = &failed.error;
     print_to_stderr(&format!("error: {} ({})", error.message(), error.code()));
-    let failures = error
-        .details()
-        .get("failures")
-        .and_then(serde_json::Value::as_array);
-    for failure in failures.into_iter().flatten() {
-        print_to_stderr(&format!("  {failure}"));
+    for key in ["issues", "failures"] {
+        let problems = error.details().get(key).and_then(Value::as_array);
+        for problem in problems.into_iter().flatten() {
+            print_to_stderr(&format!("  {}", line_of(problem)));
+        }
     }
     if let Some(hint) = error.hint() {
         print_to_stderr(&format!("hint: {hint}"));
+    }
+}
+
+/// One problem of a list in one line.
+fn line_of(problem: &Value) -> String {
+    let text = |key: &str| problem.get(key).and_then(Value::as_str);
+    match (text("code"), text("message")) {
+        (Some(code), Some(message)) => {
+            let path = text("path").filter(|path| !path.is_empty() && !message.contains(path));
+            let place = path.map(|path| format!("{path}: ")).unwrap_or_default();
+            format!("{place}{message} ({code})")
+        }
+        _ => problem.to_string(),
     }
 }
 

@@ -13,6 +13,7 @@ use openclaw_auth::host::Clock;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::body::BodyFate;
 use super::connection::Busy;
 use super::core_api::Identity;
 
@@ -186,7 +187,7 @@ pub(crate) struct Record {
     denied: bool,
     broken: bool,
     complete: bool,
-    bytes_in: u64,
+    body: Option<Arc<BodyFate>>,
     bytes_out: u64,
     first_byte_ms: Option<u64>,
     provider: Option<String>,
@@ -228,7 +229,7 @@ impl Record {
             denied: false,
             broken: false,
             complete: false,
-            bytes_in: 0,
+            body: None,
             bytes_out: 0,
             first_byte_ms: None,
             provider: None,
@@ -270,9 +271,9 @@ impl Record {
         self.first_byte_ms = Some(self.elapsed_ms());
     }
 
-    /// Bytes of the request body that arrived.
-    pub(crate) fn received(&mut self, bytes: u64) {
-        self.bytes_in = bytes;
+    /// The body of the request, whose bytes are counted while they arrive.
+    pub(crate) fn receiving(&mut self, body: Arc<BodyFate>) {
+        self.body = Some(body);
     }
 
     /// The answer is decided.
@@ -333,7 +334,7 @@ impl Record {
         if let Some(code) = code {
             fields.text("code", code);
         }
-        fields.number("bytesIn", self.bytes_in);
+        fields.number("bytesIn", self.body.as_ref().map_or(0, |body| body.bytes()));
         fields.number("bytesOut", self.bytes_out);
         fields.number("ms", self.elapsed_ms());
         if let Some(ms) = self.first_byte_ms {

@@ -30,7 +30,6 @@ pub(super) struct FakeSnapshot {
     values: Value,
     secrets: BTreeMap<String, SecretText>,
     mode: &'static str,
-    proxies: Vec<IpAddr>,
 }
 
 impl FakeSnapshot {
@@ -40,17 +39,11 @@ impl FakeSnapshot {
             values,
             secrets: BTreeMap::new(),
             mode: "token",
-            proxies: Vec::new(),
         }
     }
 
     pub(super) fn mode(mut self, mode: &'static str) -> Self {
         self.mode = mode;
-        self
-    }
-
-    pub(super) fn proxy(mut self, ip: &str) -> Self {
-        self.proxies.push(ip.parse().unwrap());
         self
     }
 
@@ -124,8 +117,8 @@ impl Snapshot for FakeSnapshot {
         self.mode
     }
 
-    fn is_trusted_proxy(&self, peer: IpAddr) -> bool {
-        self.proxies.contains(&peer)
+    fn is_trusted_proxy(&self, _peer: IpAddr) -> bool {
+        false
     }
 
     fn is_local_direct(&self, facts: &Facts<'_>) -> bool {

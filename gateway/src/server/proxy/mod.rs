@@ -71,6 +71,7 @@ pub(crate) async fn forward(
         settings.max_body,
         state.limits.body_idle,
     );
+    call.record.receiving(Arc::clone(&fate));
     let mut outgoing = Request::new(body);
     *outgoing.method_mut() = method;
     *outgoing.uri_mut() = uri;
@@ -78,7 +79,6 @@ pub(crate) async fn forward(
     *outgoing.headers_mut() = headers;
 
     let sent = timeout(state.limits.first_byte, state.upstream.send(outgoing)).await;
-    call.record.received(fate.bytes());
     let response = match sent {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => return Err(not_sent(&fate, &error)),
