@@ -118,13 +118,19 @@ mock model provider that demands an API key. The key is a secret reference in th
 1. A request that did not come through a login proxy. Answer: 403 trusted_proxy_missing_header.
    curl -s http://GATEWAY/_auth/whoami
 
-2. A user whom the proxy let in but who is not on the list. Answer: 403 trusted_proxy_user_not_allowed.
-   curl -s http://GATEWAY/_auth/whoami -H 'X-Forwarded-Proto: https' -H 'X-Forwarded-User: mallory@example.com'
+2. A user whom the proxy let in but who is not on the list.
+   Answer: 403 trusted_proxy_user_not_allowed.
+   curl -s http://GATEWAY/_auth/whoami \
+     -H 'X-Forwarded-Proto: https' -H 'X-Forwarded-User: mallory@example.com'
 
 3. The allowed user. Answer: 200 and who you are.
-   curl -s http://GATEWAY/_auth/whoami -H 'X-Forwarded-Proto: https' -H 'X-Forwarded-User: nick@example.com'
+   curl -s http://GATEWAY/_auth/whoami \
+     -H 'X-Forwarded-Proto: https' -H 'X-Forwarded-User: nick@example.com'
 
 4. A chat, streamed. The provider tells which key arrived: the gateway put it in.
-   curl -sN http://GATEWAY/proxy/mock/v1/chat/completions -H 'X-Forwarded-Proto: https' -H 'X-Forwarded-User: nick@example.com' -H 'Content-Type: application/json' -d '{"model":"mock-1","stream":true,"messages":[{"role":"user","content":"hello"}]}'
+   curl -sN http://GATEWAY/proxy/mock/v1/chat/completions \
+     -H 'X-Forwarded-Proto: https' -H 'X-Forwarded-User: nick@example.com' \
+     -H 'Content-Type: application/json' \
+     -d '{"model":"mock-1","stream":true,"messages":[{"role":"user","content":"hello"}]}'
 
 Stop with Ctrl-C."#;
