@@ -7,14 +7,15 @@ use std::path::PathBuf;
 use foldhash::fast::RandomState;
 use serde_json::{Value, json};
 
-use crate::config::{EnvView, Issue, Locations};
+use crate::config::{EnvView, Issue, Locations, is_env_name};
 use crate::error::{Code, Error, Result};
 use crate::host::FileMeta;
 use crate::json::{Path, lookup};
 use crate::secrets::{
     Activated, Diagnostic, Entry, Loaded, Origin, ProviderReport, SecretRef, SecretValue, State,
+    is_sensitive_key, wipe,
 };
-use crate::text::SecretText;
+use crate::text::{REDACTED, SecretText};
 
 /// Everything that was resolved by one activation.
 ///
@@ -143,10 +144,11 @@ impl Snapshot {
         Ok(Path::parse(path).and_then(|path| lookup(&self.tree, path.segments())))
     }
 
-    /// The effective configuration with `__OPENCLAW_REDACTED__` in place of literal secrets and
-    /// references as they were written.
-    pub fn config_json(&self) -> &Value {
-        &self.tree
+    /// A copy of the effective configuration for showing: `__OPENCLAW_REDACTED__` in place of
+    /// literal secrets and of texts whose key merely looks sensitive, references as they were
+    /// written.
+    pub fn config_json(&self) -> Value {
+        redacted(&self.tree)
     }
 
     /// Every secret surface: path, state, origin, owners, reference. No values.
@@ -210,6 +212,46 @@ impl Snapshot {
             }
         }
         changes
+    }
+}
+
+/// A copy in which texts under sensitive-looking keys are hidden, references excepted.
+fn redacted(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let is_reference = map.contains_key("source") && map.contains_key("id");
+            let entry = |(key, value): (&String, &Value)| {
+                let hidden = match value {
+                    Value::String(text)
+                        if !is_reference && is_sensitive_key(key) && !is_variable(text) =>
+                    {
+                        Value::String(REDACTED.to_owned())
+                    }
+                    other => redacted(other),
+                };
+                (key.clone(), hidden)
+            };
+            Value::Object(map.iter().map(entry).collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(redacted).collect()),
+        other => other.clone(),
+    }
+}
+
+/// Whether a text is nothing but `${NAME}` or `$NAME`.
+fn is_variable(text: &str) -> bool {
+    let name = text.trim().strip_prefix('$').unwrap_or_default();
+    let name = name
+        .strip_prefix('{')
+        .and_then(|name| name.strip_suffix('}'))
+        .unwrap_or(name);
+    is_env_name(name)
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        // Settings may hold secrets that nobody declared as such.
+        wipe(std::mem::take(&mut self.tree));
     }
 }
 

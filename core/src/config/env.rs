@@ -14,6 +14,7 @@ use super::{blocklist, dotenv};
 use crate::error::Code;
 use crate::host::{FileMeta, Host};
 use crate::json::{Path, Place, lookup, type_name};
+use crate::text::REDACTED;
 
 /// Where a variable came from. Earlier sources win over later ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -203,15 +204,16 @@ impl EnvView {
     }
 
     /// Checks the `env` block and adds its entries that need no substitution; entries with
-    /// `${VAR}` are returned for [`EnvView::add_substituted`].
+    /// `${VAR}` are returned for [`EnvView::add_substituted`]. The values are taken out of the
+    /// tree: they may be secrets.
     pub(super) fn add_config_block(
         &mut self,
-        tree: &Value,
+        tree: &mut Value,
         issues: &mut Issues,
     ) -> Vec<PendingEnv> {
         let mut pending: Vec<PendingEnv> = Vec::new();
         let root = Path::new(["env"]);
-        let block = match tree.get("env") {
+        let block = match tree.get_mut("env") {
             None => return pending,
             Some(Value::Object(block)) => block,
             Some(other) => {
@@ -220,38 +222,35 @@ impl EnvView {
                 return pending;
             }
         };
-        let direct = block
-            .iter()
-            .filter(|(name, _)| *name != "vars" && *name != "shellEnv");
-        let vars = match block.get("vars") {
-            Some(Value::Object(vars)) => Some(vars),
+        // A direct entry wins over the same name in `vars`, so it comes first.
+        let mut entries: Vec<(Path, String, &mut Value)> = Vec::new();
+        let mut vars = None;
+        for (name, value) in block.iter_mut() {
+            match name.as_str() {
+                "shellEnv" => {}
+                "vars" => vars = Some(value),
+                _ => entries.push((root.child(name.as_str()), name.clone(), value)),
+            }
+        }
+        match vars {
+            Some(Value::Object(vars)) => {
+                let path = root.child("vars");
+                for (name, value) in vars.iter_mut() {
+                    entries.push((path.child(name.as_str()), name.clone(), value));
+                }
+            }
             Some(other) => {
                 let message = format!("must be an object, not {}", type_name(other));
-                issues.push(Issue::error(
-                    Code::ConfigInvalidValue,
-                    &root.child("vars"),
-                    message,
-                ));
-                None
+                let path = root.child("vars");
+                issues.push(Issue::error(Code::ConfigInvalidValue, &path, message));
             }
-            None => None,
-        };
-        // A direct entry wins over the same name in `vars`, so it comes first.
-        let all = direct
-            .map(|(name, value)| (root.child(name.as_str()), name, value))
-            .chain(
-                vars.into_iter()
-                    .flatten()
-                    .map(|(name, value)| (root.child("vars").child(name.as_str()), name, value)),
-            );
-        let mut seen: Vec<&str> = Vec::new();
-        for (path, name, value) in all {
-            let Value::String(text) = value else {
-                let mut issue = Issue::error(
-                    Code::ConfigInvalidValue,
-                    &path,
-                    format!("must be a string, not {}", type_name(value)),
-                );
+            None => {}
+        }
+        let mut seen: Vec<String> = Vec::new();
+        for (path, name, value) in entries {
+            if !value.is_string() {
+                let message = format!("must be a string, not {}", type_name(value));
+                let mut issue = Issue::error(Code::ConfigInvalidValue, &path, message);
                 if value.get("source").is_some() {
                     issue = issue.hint(
                         "put the reference on the setting that uses it; the env block takes literal strings",
@@ -259,26 +258,27 @@ impl EnvView {
                 }
                 issues.push(issue);
                 continue;
+            }
+            let Value::String(text) = std::mem::replace(value, Value::String(REDACTED.to_owned()))
+            else {
+                continue;
             };
-            if !is_name(name) {
+            let text = Zeroizing::new(text);
+            if !is_name(&name) {
                 issues.push(Issue::warning(
                     Code::DotenvKeySkipped,
                     &path,
                     "unusable variable name",
                 ));
-            } else if blocklist::is_blocked(name) {
+            } else if blocklist::is_blocked(&name) {
                 let message = format!("{name} cannot be set from a configuration file");
                 issues.push(Issue::warning(Code::EnvKeyBlocked, &path, message));
-            } else if !text.trim().is_empty() && !seen.contains(&name.as_str()) {
-                seen.push(name);
-                if has_reference(text) {
-                    pending.push(PendingEnv {
-                        path,
-                        name: name.clone(),
-                        text: Zeroizing::new(text.clone()),
-                    });
+            } else if !text.trim().is_empty() && !seen.contains(&name) {
+                seen.push(name.clone());
+                if has_reference(&text) {
+                    pending.push(PendingEnv { path, name, text });
                 } else {
-                    self.add(name, Zeroizing::new(text.clone()), EnvOrigin::ConfigEnv);
+                    self.add(&name, text, EnvOrigin::ConfigEnv);
                 }
             }
         }
@@ -328,4 +328,52 @@ fn is_name(name: &str) -> bool {
 /// Whether the tree asks for the login shell's environment, which this library does not import.
 pub(super) fn wants_shell_env(tree: &Value) -> bool {
     lookup(tree, &["env", "shellEnv", "enabled"]) == Some(&Value::Bool(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn the_shared_examples_of_the_dotenv_syntax() {
+        let mut ran = 0;
+        for line in include_str!("../../../tests/vectors/secrets.jsonl").lines() {
+            let example: Value = serde_json::from_str(line).unwrap();
+            if example["op"] != "dotenv" {
+                continue;
+            }
+            ran += 1;
+            let mut env = EnvView::new(BTreeMap::new());
+            let mut issues = Issues::new();
+            env.add_dotenv(
+                example["text"].as_str().unwrap(),
+                FilePath::new(".env"),
+                &mut issues,
+            );
+            let actual: serde_json::Map<String, Value> = env
+                .iter()
+                .map(|(name, value)| (name.to_owned(), value.into()))
+                .collect();
+            assert_eq!(
+                Value::Object(actual),
+                example["then"]["env"],
+                "{}",
+                example["id"]
+            );
+            for code in example["then"]["diagnostics"]
+                .as_array()
+                .into_iter()
+                .flatten()
+            {
+                assert!(
+                    issues.iter().any(|issue| issue.code.as_str() == code),
+                    "{}",
+                    example["id"]
+                );
+            }
+        }
+        assert_eq!(ran, 18);
+    }
 }

@@ -115,7 +115,7 @@ pub(crate) fn read(host: &Host, options: &ReadOptions) -> Source {
         let meta = env.read_dotenv(host, &dotenv, &mut issues);
         watched.push((dotenv, meta));
     }
-    let pending_env = env.add_config_block(&tree, &mut issues);
+    let pending_env = env.add_config_block(&mut tree, &mut issues);
     if wants_shell_env(&tree) {
         let mut note = Issue::warning(
             Code::ConfigNotPortable,

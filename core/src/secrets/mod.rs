@@ -34,6 +34,8 @@ pub use reference::{SecretRef, SecretSource};
 pub use resolve::ProviderReport;
 pub(crate) use resolve::Stop;
 pub(crate) use rules::Rules;
+pub(crate) use sensitive::is_sensitive_key;
+pub(crate) use value::wipe;
 
 use crate::config::{Issue, Part, Severity, Source, report_misplaced};
 use crate::error::{Code, Error};

@@ -32,12 +32,42 @@ pub(crate) fn is_sensitive_header(name: &str) -> bool {
 
 /// Whether an environment variable of this name usually carries a secret.
 pub(crate) fn is_sensitive_env(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    name.ends_with("_key")
-        || name.ends_with("token")
-        || ["api_key", "apikey", "password", "secret", "credential"]
-            .iter()
-            .any(|part| name.contains(part))
+    is_sensitive_key(name) || name.to_ascii_lowercase().ends_with("_key")
+}
+
+/// Ends of keys that are about tokens of text, or about files, and carry no secret.
+const HARMLESS_ENDS: &[&str] = &[
+    "maxtokens",
+    "maxoutputtokens",
+    "maxinputtokens",
+    "maxcompletiontokens",
+    "contexttokens",
+    "totaltokens",
+    "tokencount",
+    "tokenlimit",
+    "tokenbudget",
+    "passwordfile",
+];
+const SENSITIVE_PARTS: &[&str] = &["password", "secret"];
+/// Two words with at most one character between them.
+const SENSITIVE_PAIRS: &[(&str, &str)] = &[("api", "key"), ("encrypt", "key"), ("private", "key")];
+const SENSITIVE_ENDS: &[&str] = &["token", "serviceaccount", "serviceaccountref"];
+
+/// Whether a configuration key of this name looks like it holds a secret.
+pub(crate) fn is_sensitive_key(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    let pair = |(first, second): &(&str, &str)| {
+        key.match_indices(first).any(|(at, _)| {
+            let rest = key.get(at + first.len()..).unwrap_or_default();
+            let mut after_one = rest.chars();
+            after_one.next();
+            rest.starts_with(second) || after_one.as_str().starts_with(second)
+        })
+    };
+    !HARMLESS_ENDS.iter().any(|end| key.ends_with(end))
+        && (SENSITIVE_ENDS.iter().any(|end| key.ends_with(end))
+            || SENSITIVE_PARTS.iter().any(|part| key.contains(part))
+            || SENSITIVE_PAIRS.iter().any(pair))
 }
 
 #[cfg(test)]
@@ -61,5 +91,26 @@ mod tests {
             assert!(is_sensitive_env(name), "{name}");
         }
         assert!(!is_sensitive_env("VAULT_ADDR"));
+        for key in [
+            "botToken",
+            "apiKey",
+            "api_key",
+            "encryptKey",
+            "clientSecret",
+            "serviceAccount",
+            "PASSWORD",
+        ] {
+            assert!(is_sensitive_key(key), "{key}");
+        }
+        for key in [
+            "maxTokens",
+            "tokenLimit",
+            "passwordFile",
+            "model",
+            "keyboard",
+            "tokens",
+        ] {
+            assert!(!is_sensitive_key(key), "{key}");
+        }
     }
 }
