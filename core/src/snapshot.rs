@@ -38,14 +38,15 @@ pub struct Snapshot {
     pub(crate) places: Locations,
     redaction_hits: usize,
     access: AccessControl,
-    access_warnings: Vec<Problem>,
+    access_complete: bool,
+    access_problems: Vec<Problem>,
 }
 
 /// What the access policy needs beyond the configuration; shared by all generations.
 #[derive(Clone)]
 pub(crate) struct AccessParts {
     pub(crate) overrides: Overrides,
-    /// Access must be configured completely; otherwise only what is configured must be right.
+    /// Access must be configured completely, from the start.
     pub(crate) required: bool,
     pub(crate) limiter: Arc<Limiter>,
     pub(crate) interfaces: Arc<dyn Interfaces>,
@@ -63,9 +64,13 @@ impl Snapshot {
         loaded: Loaded,
         activated: Activated,
         parts: &AccessParts,
+        previous: Option<&Self>,
     ) -> Result<Self> {
         let source = loaded.source;
-        let (access, access_warnings) = access(&source, &activated, parts)?;
+        // What was complete once must stay so: a reload never closes the door for everybody.
+        let required = parts.required || previous.is_some_and(|previous| previous.access_complete);
+        let (access, access_complete, access_problems) =
+            access(&source, &activated, parts, required)?;
         Ok(Self {
             generation,
             activated_at_ms: parts.clock.now_ms(),
@@ -84,19 +89,21 @@ impl Snapshot {
             places: source.places,
             redaction_hits: activated.redaction_hits,
             access,
-            access_warnings,
+            access_complete,
+            access_problems,
         })
     }
 
-    /// Who may use the gateway. Without access settings it refuses everybody with
-    /// `token_missing_config`.
+    /// Who may use the gateway. While the access settings are missing or unusable (and not
+    /// required) it refuses everybody with `token_missing_config`; see
+    /// [`Snapshot::access_problems`].
     pub fn access(&self) -> &AccessControl {
         &self.access
     }
 
-    /// What is worth knowing about the access settings.
-    pub fn access_warnings(&self) -> &[Problem] {
-        &self.access_warnings
+    /// What is wrong with, or worth knowing about, the access settings.
+    pub fn access_problems(&self) -> &[Problem] {
+        &self.access_problems
     }
 
     /// Number of this generation: 1 for the first activation, one more for every swap.
@@ -302,13 +309,14 @@ fn same_state(a: &State, b: &State) -> bool {
     }
 }
 
-/// Compiles the access settings. Errors stop the load, unless nothing about access is configured
-/// and nothing needs it: a program that only wants secrets must not fail for a missing token.
+/// Compiles the access settings; also tells whether they are complete. Errors stop the load only
+/// where access is required: a program that only wants secrets must not fail for a missing token.
 fn access(
     source: &Source,
     activated: &Activated,
     parts: &AccessParts,
-) -> Result<(AccessControl, Vec<Problem>)> {
+    required: bool,
+) -> Result<(AccessControl, bool, Vec<Problem>)> {
     let secret = |path: &str| {
         let entry = activated
             .entries
@@ -343,13 +351,31 @@ fn access(
         clock: Arc::clone(&parts.clock),
     };
     let loaded = AccessControl::load(input, Arc::clone(&parts.limiter));
-    let configured = ["auth", "trustedProxies"]
-        .iter()
-        .any(|key| lookup(&source.tree, &["gateway", key]).is_some());
-    let needed = parts.required || configured;
     match loaded.control {
-        Some(control) if loaded.errors.is_empty() || !needed => Ok((control, loaded.warnings)),
-        _ => Err(access_error(&loaded.errors)),
+        _ if required && !loaded.errors.is_empty() => Err(access_error(&loaded.errors)),
+        Some(control) if loaded.errors.is_empty() => Ok((control, true, loaded.warnings)),
+        // Not usable and not required: everybody is refused, as without any settings.
+        _ => {
+            let nothing = Value::Object(serde_json::Map::new());
+            let input = AccessInput {
+                config: &nothing,
+                token: SecretInput::Absent,
+                password: SecretInput::Absent,
+                proxy_secret: SecretInput::Absent,
+                previous_proxy_secret: SecretInput::Absent,
+                env_token: None,
+                env_password: None,
+                overrides: Overrides::default(),
+                interfaces: Arc::clone(&parts.interfaces),
+                clock: Arc::clone(&parts.clock),
+            };
+            let closed = AccessControl::load(input, Arc::clone(&parts.limiter));
+            let problems = loaded.errors.into_iter().chain(loaded.warnings).collect();
+            match closed.control {
+                Some(control) => Ok((control, false, problems)),
+                None => Err(access_error(&closed.errors)),
+            }
+        }
     }
 }
 

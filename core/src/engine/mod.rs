@@ -68,7 +68,7 @@ impl Engine {
             interfaces: Arc::clone(&host.interfaces),
             clock: Arc::clone(&host.clock),
         };
-        let snapshot = activate(&host, &options, &access, &cancel, 1)?;
+        let snapshot = activate(&host, &options, &access, &cancel, None)?;
         let engine = Self {
             access,
             current: ArcSwap::from_pointee(snapshot),
@@ -119,7 +119,7 @@ impl Engine {
             &self.options,
             &self.access,
             &self.cancel,
-            generation,
+            Some(&previous),
         );
         let now = self.host.clock.now_ms();
         let mut events = self.events.lock();
@@ -175,7 +175,7 @@ fn activate(
     options: &Options,
     access: &AccessParts,
     cancel: &Cancel,
-    generation: u64,
+    previous: Option<&Snapshot>,
 ) -> Result<Snapshot> {
     let source = config::read(host, &options.read_options());
     let loaded = secrets::load(source, Rules::built_in())?;
@@ -190,7 +190,8 @@ fn activate(
     let activated = loaded
         .activate(host, &activate)
         .map_err(|failure| failure.into_error())?;
-    Snapshot::build(generation, loaded, activated, access)
+    let generation = previous.map_or(1, |previous| previous.generation() + 1);
+    Snapshot::build(generation, loaded, activated, access, previous)
 }
 
 impl ReloadReport {
