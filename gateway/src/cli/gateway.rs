@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgMatches, Command, value_parser};
+use openclaw_auth::access::{AuthMethod, Overrides};
 use openclaw_auth::host::Host;
 use openclaw_auth::{Code, Error, SecretText};
 
@@ -113,22 +114,27 @@ fn launch(matches: &ArgMatches, host: &Host) -> Result<Launch, Error> {
     let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
     let text = |name: &str| matches.get_one::<String>(name).cloned();
     let secret = |name: &str| path(name).map(|path| read_secret(host, &path)).transpose();
+    let port = match matches.get_one::<u16>("port") {
+        Some(port) => Some(*port),
+        None => port_of(host)?,
+    };
+    let access = Overrides {
+        mode: text("auth").and_then(|word| AuthMethod::from_word(&word)),
+        token: secret("token-file")?,
+        password: secret("password-file")?,
+        port,
+    };
     Ok(Launch {
         open: OpenRequest {
             config: text("config").map(PathBuf::from),
             state_dir: text("state-dir").map(PathBuf::from),
-            auth_mode: text("auth"),
-            token: secret("token-file")?,
-            password: secret("password-file")?,
+            access,
             ..OpenRequest::default()
         },
         bind: BindOptions {
             mode: text("bind"),
             host: matches.get_one::<IpAddr>("host").copied(),
-            port: matches
-                .get_one::<u16>("port")
-                .copied()
-                .map_or_else(|| port_of(host), |p| Ok(Some(p)))?,
+            port,
         },
         access_log: path("access-log"),
         check: matches.get_flag("check"),

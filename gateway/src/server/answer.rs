@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
+use openclaw_auth::access::{JSON_HEADERS, SECURITY_HEADERS};
 use serde_json::Value;
 
 use super::body::ReplyBody;
@@ -12,17 +13,14 @@ pub(crate) fn json(status: StatusCode, body: &Value) -> Response<ReplyBody> {
     let mut response = Response::new(ReplyBody::full(Bytes::from(body.to_string())));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    for (name, value) in OWN_JSON {
-        headers.insert(name.clone(), value.clone());
-    }
+    headers.insert(header::CONTENT_TYPE, JSON);
+    set(headers, JSON_HEADERS);
     response
 }
 
 /// Adds what every answer carries; replaces what a provider sent under the same names.
 pub(crate) fn complete(headers: &mut HeaderMap, request_id: &str, hsts: Option<&HeaderValue>) {
-    for (name, value) in EVERY {
-        headers.insert(name.clone(), value.clone());
-    }
+    set(headers, SECURITY_HEADERS);
     if let Ok(value) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID, value);
     }
@@ -34,34 +32,14 @@ pub(crate) fn complete(headers: &mut HeaderMap, request_id: &str, hsts: Option<&
 /// Name of the header that carries the request's id.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-const EVERY: [(HeaderName, HeaderValue); 3] = [
-    (
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    ),
-    (
-        header::REFERRER_POLICY,
-        HeaderValue::from_static("no-referrer"),
-    ),
-    (
-        HeaderName::from_static("permissions-policy"),
-        HeaderValue::from_static("camera=(), microphone=(), geolocation=()"),
-    ),
-];
+/// Sets the headers of a table, replacing what is there.
+fn set(headers: &mut HeaderMap, table: &[(&'static str, &'static str)]) {
+    for (name, value) in table {
+        headers.insert(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
+    }
+}
 
-const OWN_JSON: [(HeaderName, HeaderValue); 5] = [
-    (
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json; charset=utf-8"),
-    ),
-    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    (
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
-    ),
-    (
-        HeaderName::from_static("cross-origin-resource-policy"),
-        HeaderValue::from_static("same-origin"),
-    ),
-    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
-];
+const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");

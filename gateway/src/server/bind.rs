@@ -125,7 +125,7 @@ pub(crate) fn plan(
     let plan = Plan { addresses, port };
     if !has_auth && !plan.is_loopback() {
         return Err(Error::new(
-            Code::ConfigInvalidValue,
+            Code::GatewayBindWithoutAuth,
             "gateway.bind: without authentication the gateway listens on loopback only",
         )
         .with_hint("Set gateway.auth.mode, or bind to loopback."));
@@ -329,7 +329,7 @@ mod tests {
                 json!({"bind": "lan"}),
                 "none",
                 BARE,
-                Err(Code::ConfigInvalidValue),
+                Err(Code::GatewayBindWithoutAuth),
             ),
             (json!({"bind": "auto"}), "token", BARE, Ok(loopback.clone())),
             (json!({"bind": "auto"}), "none", CONTAINER, Ok(loopback)),

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hyper::HeaderMap;
+use openclaw_auth::access::{AccessRequest, ConnectionKind, Headers, Overrides};
 use openclaw_auth::{Code, Engine, Error, Event, Issue, Options, SecretText};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// The engine: the current snapshot, and what changes it.
 pub(crate) trait Core: Send + Sync {
@@ -42,10 +43,6 @@ pub(crate) trait Snapshot: Send + Sync {
     fn is_trusted_proxy(&self, peer: IpAddr) -> bool;
     /// Whether the peer is on this machine and no header says that somebody is behind it.
     fn is_local_direct(&self, facts: &Facts<'_>) -> bool;
-    /// Whether a caller may use administrative routes.
-    fn is_admin(&self, identity: &Identity) -> bool;
-    /// Whether answers keep the reason of a denial to themselves.
-    fn hides_reasons(&self) -> bool;
     /// The `Strict-Transport-Security` header for this connection, if any.
     fn strict_transport_security(&self, facts: &Facts<'_>) -> Option<&str>;
 }
@@ -62,6 +59,23 @@ pub(crate) struct Facts<'a> {
     pub(crate) websocket: bool,
 }
 
+impl<'a> Facts<'a> {
+    fn request<'r>(&'r self, lines: &'r Lines<'a>) -> AccessRequest<'r> {
+        AccessRequest {
+            remote: Some(self.remote),
+            local: Some(self.local),
+            headers: lines,
+            kind: if self.websocket {
+                ConnectionKind::WebSocket
+            } else {
+                ConnectionKind::Http
+            },
+            tls: false,
+            credentials: None,
+        }
+    }
+}
+
 /// Who the caller is.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
@@ -71,6 +85,8 @@ pub(crate) struct Identity {
     pub(crate) user: Option<String>,
     /// Address of the client behind the proxies.
     pub(crate) client_ip: Option<IpAddr>,
+    /// Whether the caller may use administrative routes.
+    pub(crate) is_admin: bool,
     /// The whole identity as every language shows it.
     pub(crate) json: Value,
 }
@@ -82,7 +98,7 @@ pub(crate) struct Denied {
     pub(crate) code: Code,
     /// Status of the answer.
     pub(crate) status: u16,
-    /// Body of the answer.
+    /// Body of the answer; without the reason when reasons are to be hidden.
     pub(crate) body: Value,
     /// Value of `WWW-Authenticate`, when one belongs into the answer.
     pub(crate) challenge: Option<&'static str>,
@@ -90,17 +106,6 @@ pub(crate) struct Denied {
     pub(crate) retry_after_ms: Option<u64>,
     /// How long to wait before answering, in milliseconds.
     pub(crate) penalty_ms: u32,
-}
-
-impl Denied {
-    /// The body, with the reason left out when reasons are to be hidden.
-    pub(crate) fn to_error_body(&self, hide: bool) -> Value {
-        if hide && matches!(self.status, 401 | 403) {
-            json!({"error": {"message": "Unauthorized", "type": "unauthorized"}})
-        } else {
-            self.body.clone()
-        }
-    }
 }
 
 /// What a successful reload did.
@@ -123,12 +128,8 @@ pub(crate) struct OpenRequest {
     pub(crate) source_text: Option<String>,
     /// The whole environment, instead of the process's.
     pub(crate) env: Option<BTreeMap<String, String>>,
-    /// Replaces `gateway.auth.mode`.
-    pub(crate) auth_mode: Option<String>,
-    /// Replaces `gateway.auth.token`.
-    pub(crate) token: Option<SecretText>,
-    /// Replaces `gateway.auth.password`.
-    pub(crate) password: Option<SecretText>,
+    /// Settings about access from the command line.
+    pub(crate) access: Overrides,
 }
 
 /// Opens the engine.
@@ -150,7 +151,9 @@ pub(crate) fn open(request: OpenRequest) -> Result<Arc<dyn Core>, Error> {
     if let Some(env) = request.env {
         options = options.env(env);
     }
-    // WIRING: hand auth_mode, token and password over as access overrides.
+    options = options
+        .require_access(true)
+        .access_overrides(request.access);
     Ok(Arc::new(Engine::open(options)?))
 }
 
@@ -177,8 +180,6 @@ impl Core for Engine {
     }
 }
 
-// WIRING: the methods about access ask `self.access()` once snapshots carry the access policy.
-// Until then everybody is refused.
 impl Snapshot for openclaw_auth::Snapshot {
     fn generation(&self) -> u64 {
         Self::generation(self)
@@ -196,38 +197,55 @@ impl Snapshot for openclaw_auth::Snapshot {
         Self::value(self, path)
     }
 
-    fn authorize(&self, _facts: &Facts<'_>) -> Result<Identity, Box<Denied>> {
-        Err(Box::new(Denied {
-            code: Code::InternalError,
-            status: 500,
-            body: json!({"error": {"code": "internal_error", "message": "internal error", "type": "server_error"}}),
-            challenge: None,
-            retry_after_ms: None,
-            penalty_ms: 0,
-        }))
+    fn authorize(&self, facts: &Facts<'_>) -> Result<Identity, Box<Denied>> {
+        let decision = self
+            .access()
+            .authorize(Some(&facts.request(&Lines(facts.headers))));
+        match decision {
+            Ok(identity) => Ok(Identity {
+                method: identity.method.as_str(),
+                json: identity.to_json(),
+                client_ip: identity.client_ip,
+                is_admin: self.access().is_admin(&identity),
+                user: identity.user,
+            }),
+            Err(denied) => Err(Box::new(Denied {
+                code: denied.code(),
+                status: denied.http_status(),
+                body: denied.body(self.access().hides_reasons()),
+                challenge: denied.challenge(),
+                retry_after_ms: denied.retry_after_ms(),
+                penalty_ms: denied.penalty_ms(),
+            })),
+        }
     }
 
     fn auth_mode(&self) -> &str {
-        "token"
+        self.access().mode().as_str()
     }
 
-    fn is_trusted_proxy(&self, _peer: IpAddr) -> bool {
-        false
+    fn is_trusted_proxy(&self, peer: IpAddr) -> bool {
+        self.access().is_trusted_proxy(peer)
     }
 
-    fn is_local_direct(&self, _facts: &Facts<'_>) -> bool {
-        false
+    fn is_local_direct(&self, facts: &Facts<'_>) -> bool {
+        self.access()
+            .is_local_direct(&facts.request(&Lines(facts.headers)))
     }
 
-    fn is_admin(&self, _identity: &Identity) -> bool {
-        false
+    fn strict_transport_security(&self, facts: &Facts<'_>) -> Option<&str> {
+        self.access()
+            .strict_transport_security(&facts.request(&Lines(facts.headers)))
     }
+}
 
-    fn hides_reasons(&self) -> bool {
-        false
-    }
+/// A header map shows every line, repeated ones too, in the order in which names arrived.
+struct Lines<'a>(&'a HeaderMap);
 
-    fn strict_transport_security(&self, _facts: &Facts<'_>) -> Option<&str> {
-        None
+impl Headers for Lines<'_> {
+    fn each<'h>(&'h self, visit: &mut dyn FnMut(&'h str, &'h [u8])) {
+        for (name, value) in self.0 {
+            visit(name.as_str(), value.as_bytes());
+        }
     }
 }

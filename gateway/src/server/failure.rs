@@ -74,14 +74,14 @@ impl Failure {
     }
 
     /// A denial by the access rules.
-    pub(crate) fn denied(denied: &Denied, hide: bool) -> Self {
+    pub(crate) fn denied(denied: Denied) -> Self {
         let status = StatusCode::from_u16(denied.status).unwrap_or(StatusCode::FORBIDDEN);
         let mut failure = Self::new(denied.code);
         failure.0.challenge = denied
             .challenge
             .filter(|_| status == StatusCode::UNAUTHORIZED);
         failure.0.retry_after_s = denied.retry_after_ms.map(|ms| ms.div_ceil(1000));
-        failure.0.denied = Some((status, denied.to_error_body(hide)));
+        failure.0.denied = Some((status, denied.body));
         failure
     }
 

@@ -128,7 +128,7 @@ pub(crate) async fn answer(
     let identity = authenticate(call, &request).await?;
     let route = route.ok_or(Code::NotFound)?;
     route.check_method(request.method())?;
-    if route.caller == Caller::Admin && !call.current.snapshot.is_admin(&identity) {
+    if route.caller == Caller::Admin && !identity.is_admin {
         return Err(Code::AdminRequired.into());
     }
     match route.handler {
@@ -162,8 +162,7 @@ async fn authenticate(
     request: &Request<Incoming>,
 ) -> Result<Identity, Failure> {
     if call.current.settings.is_exposed {
-        return Err(Failure::new(Code::ConfigInvalidValue)
-            .with_message("other machines can connect, but no authentication is configured"));
+        return Err(Failure::new(Code::GatewayBindWithoutAuth));
     }
     match authorize(call, request) {
         Ok(identity) => {
@@ -176,10 +175,7 @@ async fn authenticate(
             if denied.penalty_ms > 0 {
                 tokio::time::sleep(Duration::from_millis(u64::from(denied.penalty_ms))).await;
             }
-            Err(Failure::denied(
-                &denied,
-                call.current.snapshot.hides_reasons(),
-            ))
+            Err(Failure::denied(*denied))
         }
     }
 }

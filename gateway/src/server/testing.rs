@@ -92,8 +92,9 @@ impl Snapshot for FakeSnapshot {
                 let json = json!({"ok": true, "method": "token", "user": user});
                 Ok(Identity {
                     method: "token",
-                    user,
                     client_ip: None,
+                    is_admin: user.as_deref() != Some("guest"),
+                    user,
                     json,
                 })
             }
@@ -128,19 +129,11 @@ impl Snapshot for FakeSnapshot {
             && !facts.headers.contains_key("x-forwarded-for")
     }
 
-    fn hides_reasons(&self) -> bool {
-        self.values.pointer("/gateway/http/hideAuthReasons") == Some(&json!(true))
-    }
-
     fn strict_transport_security(&self, facts: &Facts<'_>) -> Option<&str> {
         facts
             .headers
             .contains_key("x-forwarded-proto")
             .then_some("max-age=300")
-    }
-
-    fn is_admin(&self, identity: &Identity) -> bool {
-        identity.user.as_deref() != Some("guest")
     }
 }
 

@@ -27,7 +27,7 @@ impl Demo {
     /// When the system has no port or no randomness, or when settings were given as well.
     pub(crate) fn prepare(launch: &mut Launch) -> Result<Self, Error> {
         let open = &mut launch.open;
-        if open.config.is_some() || open.token.is_some() || open.password.is_some() {
+        if open.config.is_some() || open.access.token.is_some() || open.access.password.is_some() {
             return Err(Error::new(
                 Code::UsageError,
                 "--demo brings its own settings; leave --config, --token-file and --password-file out",

@@ -171,17 +171,6 @@ async fn every_answer_carries_the_security_headers() {
 }
 
 #[tokio::test]
-async fn reasons_can_be_hidden() {
-    let server = Server::with(json!({"gateway": {"http": {"hideAuthReasons": true}}})).await;
-    let answer = server.request("GET", "/", "", "").await;
-    assert_eq!(answer.status, 401);
-    assert_eq!(
-        answer.json(),
-        json!({"error": {"message": "Unauthorized", "type": "unauthorized"}})
-    );
-}
-
-#[tokio::test]
 async fn concurrent_reloads_share_one_run() {
     let core = FakeCore::new(FakeSnapshot::new(json!({})));
     let server = Server::start(core.clone(), Limits::default()).await;
