@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod date;
 mod engine;
 mod error;
 pub mod host;
