@@ -4,19 +4,22 @@
 
 pub mod access;
 mod config;
+mod date;
 mod engine;
 mod error;
 pub mod host;
 mod json;
+mod keys;
 mod secrets;
 mod snapshot;
 mod text;
 
-pub use config::{EnvOrigin, EnvView, Issue, Locations, Severity};
+pub use config::{EnvOrigin, EnvView, Issue, Locations, Probe, Severity};
 pub use engine::{Engine, Event, Options, ReloadReport};
-pub use error::{Class, Code, CodeInfo, Error, Kind, Result};
+pub use error::{Class, Code, CodeInfo, Error, FailureScope, Kind, Reason, Result};
 pub use host::Host;
 pub use json::Path;
+pub use keys::{Classification, Signal, Transport};
 pub use secrets::{
     Diagnostic, Failure, Origin, ProviderReport, Scope, SecretRef, SecretSource, SecretValue,
 };

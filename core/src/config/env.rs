@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Bound;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
@@ -110,6 +111,23 @@ impl EnvView {
             .collect();
         all.sort_unstable_by_key(|(name, _)| *name);
         all.into_iter()
+    }
+
+    /// Variables whose names start with a prefix, sorted by name, each with its effective value.
+    pub(crate) fn with_prefix<'a>(&'a self, prefix: &'a str) -> Vec<(&'a str, &'a str)> {
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        let process = self.process.range::<str, _>(from);
+        let process = process
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .take_while(|(name, _)| name.starts_with(prefix))
+            .filter(|(name, _)| self.added.is_empty() || !self.added.contains_key(*name));
+        let added = self.added.range::<str, _>(from);
+        let added = added
+            .map(|(name, (value, _))| (name.as_str(), value.as_str()))
+            .take_while(|(name, _)| name.starts_with(prefix));
+        let mut found: Vec<(&str, &str)> = process.chain(added).collect();
+        found.sort_unstable_by_key(|(name, _)| *name);
+        found
     }
 
     /// Adds a variable unless an earlier source has it. A `.env` never replaces a name, even an

@@ -4,6 +4,7 @@
     reason = "this is the access that the lint points to"
 )]
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, Metadata, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -52,7 +53,13 @@ impl Files for RealFiles {
         Ok(Box::new(RealFile(File::from(descriptor))))
     }
 
-    fn write_atomic(&self, path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    fn write_atomic_if(
+        &self,
+        path: &Path,
+        content: &[u8],
+        mode: u32,
+        ready: &mut dyn FnMut() -> bool,
+    ) -> io::Result<Option<FileMeta>> {
         let target = link_target(path)?;
         let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
             return Err(Errno::ISDIR.into());
@@ -72,11 +79,13 @@ impl Files for RealFiles {
         // Opened before anything changes: a folder that cannot be synced is found out in time.
         let folder = File::open(parent)?;
 
-        let mut prefix = std::ffi::OsString::from(".");
+        let mut prefix = OsString::from(".");
         prefix.push(name);
-        prefix.push(".");
+        // The process id lets leftovers of a killed process be told from files in use.
+        prefix.push(format!(".{}.", std::process::id()));
         let mut temporary = tempfile::Builder::new()
             .prefix(&prefix)
+            .rand_bytes(12)
             .suffix(".tmp")
             .permissions(Permissions::from_mode(mode & PERMISSIONS))
             .tempfile_in(parent)?;
@@ -89,8 +98,18 @@ impl Files for RealFiles {
         }
         temporary.write_all(content)?;
         temporary.as_file().sync_all()?;
+        let meta = meta_of(&temporary.as_file().metadata()?);
+        if !ready() {
+            return Ok(None);
+        }
         temporary.persist(&target).map_err(|error| error.error)?;
-        sync_folder(&folder)
+        sync_folder(&folder)?;
+        Ok(Some(meta))
+    }
+
+    fn names(&self, folder: &Path) -> io::Result<Vec<OsString>> {
+        let entries = fs::read_dir(folder)?;
+        entries.map(|entry| Ok(entry?.file_name())).collect()
     }
 
     fn create_dir_all(&self, path: &Path, mode: u32) -> io::Result<()> {

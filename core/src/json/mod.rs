@@ -8,6 +8,7 @@ mod typed;
 
 use serde_json::Value;
 
+pub(crate) use depth::measure;
 pub use path::Path;
 pub(crate) use path::lookup;
 pub(crate) use read::{Finding, ProblemKind, parse, parse_json5};
