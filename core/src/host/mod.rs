@@ -9,11 +9,14 @@ mod clock;
 mod env;
 #[cfg(unix)]
 mod files;
+mod http;
 mod interfaces;
 #[cfg(unix)]
 mod locks;
+mod network;
 #[cfg(unix)]
 mod process;
+mod sockets;
 #[cfg(not(unix))]
 mod unsupported;
 #[cfg(not(unix))]
@@ -33,6 +36,9 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 pub use interfaces::{Interfaces, RealInterfaces};
+pub use network::{
+    Connection, Http, HttpAnswer, HttpFailure, HttpFailureKind, HttpRequest, Listener, Sockets,
+};
 
 /// The outside world as one bundle; cheap to clone, shared between threads.
 #[derive(Clone)]
@@ -50,6 +56,10 @@ pub struct Host {
     pub interfaces: Arc<dyn Interfaces>,
     /// What is needed to exclude other processes from a file.
     pub locks: Arc<dyn Locks>,
+    /// Requests to other machines.
+    pub http: Arc<dyn Http>,
+    /// Listening sockets.
+    pub sockets: Arc<dyn Sockets>,
 }
 
 impl Host {
@@ -62,6 +72,8 @@ impl Host {
             processes: Arc::new(process::RealProcesses::default()),
             interfaces: Arc::new(RealInterfaces),
             locks: Arc::new(locks::RealLocks::default()),
+            http: Arc::new(http::RealHttp),
+            sockets: Arc::new(sockets::RealSockets),
         }
     }
 }

@@ -12,9 +12,10 @@
 //! ```
 
 mod disk;
+mod network;
 mod programs;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -27,10 +28,11 @@ use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
 use self::disk::{Disk, Node, SimFiles, SimLocks};
+use self::network::{Responder, SimHttp, SimSockets};
 use self::programs::{Program, SimProcesses};
 use super::{
-    Clock, Environment, ExitState, FileKind, FileMeta, Host, Interfaces, ProcessFacts, RunError, RunOutput,
-    RunRequest,
+    Clock, Environment, ExitState, FileKind, FileMeta, Host, HttpAnswer, HttpFailure, HttpRequest,
+    Interfaces, ProcessFacts, RunError, RunOutput, RunRequest,
 };
 
 /// What the clock shows at first: 2026-01-01 00:00 UTC, in milliseconds since 1970.
@@ -58,6 +60,8 @@ struct World {
     runs: Mutex<Vec<RunRequest>>,
     /// Other processes and when they started.
     running: Mutex<BTreeMap<u32, u64>>,
+    answers: Mutex<VecDeque<Box<Responder>>>,
+    requests: Mutex<Vec<HttpRequest>>,
 }
 
 /// Process id of the simulated process.
@@ -91,6 +95,8 @@ impl Sim {
                     machine: MACHINE.to_owned(),
                 },
             )),
+            http: Arc::new(SimHttp(Arc::clone(&self.world))),
+            sockets: Arc::new(SimSockets),
         }
     }
 
@@ -274,6 +280,27 @@ impl Sim {
         self.world.runs.lock().clone()
     }
 
+    /// Adds to the script of the network: the next request without an answer gets this one.
+    /// Requests beyond the script find nobody.
+    pub fn answer(
+        &self,
+        respond: impl Fn(&HttpRequest) -> Result<HttpAnswer, HttpFailure> + Send + Sync + 'static,
+    ) -> &Self {
+        self.world.answers.lock().push_back(Box::new(respond));
+        self
+    }
+
+    /// Like [`Sim::answer`], with a fixed status and JSON text.
+    pub fn answer_json(&self, status: u16, body: &str) -> &Self {
+        let body = body.to_owned();
+        self.answer(move |_| Ok(json_answer(status, &body)))
+    }
+
+    /// All requests so far, in order.
+    pub fn requests(&self) -> Vec<HttpRequest> {
+        self.world.requests.lock().clone()
+    }
+
     fn put(&self, path: &Path, node: Node) -> &Self {
         let path = self.absolute(path);
         let (uid, now_ns) = (self.world.process.lock().uid, self.world.clock.stamp());
@@ -316,6 +343,15 @@ pub fn exited(code: i32, stdout: &str, stderr: &str) -> Result<RunOutput, RunErr
         stderr: Zeroizing::new(stderr.as_bytes().to_vec()),
         elapsed: Duration::ZERO,
     })
+}
+
+/// An answer of type `application/json`.
+pub fn json_answer(status: u16, body: &str) -> HttpAnswer {
+    HttpAnswer {
+        status,
+        headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+        body: Zeroizing::new(body.as_bytes().to_vec()),
+    }
 }
 
 const NANOS_PER_MS: u64 = 1_000_000;
