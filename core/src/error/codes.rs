@@ -18,6 +18,8 @@ pub enum Class {
     Gateway,
     /// Bugs and misuse of the interface.
     Internal,
+    /// Signing in to model providers, and keeping tokens fresh.
+    Oauth,
     /// Secret references and their providers.
     Secret,
 }
@@ -30,6 +32,7 @@ impl Class {
             Self::Config => "config",
             Self::Gateway => "gateway",
             Self::Internal => "internal",
+            Self::Oauth => "oauth",
             Self::Secret => "secret",
         }
     }
@@ -672,6 +675,109 @@ codes! {
         RestartRequired "RESTART_REQUIRED"
             "The settings ask for another address, port or TLS state of the listener."
             "Restart the gateway.";
+    }
+    Oauth Failure {
+        OauthAccountMismatch "oauth_account_mismatch"
+            "A new token belongs to another account than the profile."
+            "Sign in again with the right account, or use another profile id.";
+        OauthAuthorizationDenied "oauth_authorization_denied"
+            "The sign-in was denied at the provider."
+            "Start the sign-in again and allow access.";
+        OauthAuthorizationError "oauth_authorization_error"
+            "The provider reported an error instead of signing in."
+            "See the message; often the description of the provider is wrong.";
+        OauthCallbackTimeout "oauth_callback_timeout"
+            "No answer of the browser arrived in time."
+            "Start the sign-in again, or paste the address from the browser.";
+        OauthCodeMissing "oauth_code_missing"
+            "The answer of the browser contains no authorization code."
+            "Paste the complete address that is shown after signing in.";
+        OauthEndpointChanged "oauth_endpoint_changed"
+            "The token endpoint is not the one that issued the refresh token."
+            "Sign in again, or set OPENCLAW_AUTH_OAUTH_ALLOW_ENDPOINT_CHANGE=1 if the move is intended.";
+        OauthExchangeRejected "oauth_exchange_rejected"
+            "The provider did not accept the authorization code."
+            "Start the sign-in again; a code works once and for a short time.";
+        OauthExternalCliExpired "oauth_external_cli_expired"
+            "The login of another program, to which this profile is linked, has run out."
+            "Run that program once so that it renews its login.";
+        OauthExternalCliInvalid "oauth_external_cli_invalid"
+            "The login of another program belongs to another account than the linked profile."
+            "Sign in to that program with the right account, or link again.";
+        OauthExternalCliMissing "oauth_external_cli_missing"
+            "The other program, to which this profile is linked, is not signed in."
+            "Sign in to that program.";
+        OauthInputInvalid "oauth_input_invalid"
+            "The pasted text is no answer of a sign-in."
+            "Paste the address from the browser, or the code.";
+        OauthIssuerMismatch "oauth_issuer_mismatch"
+            "The answer of the browser names another issuer than the provider's description."
+            "Do not continue; check the description of the provider.";
+        OauthLoginCancelled "oauth_login_cancelled"
+            "The sign-in was cancelled."
+            "Start it again.";
+        OauthNetwork "oauth_network"
+            "The provider cannot be reached; the request was not sent."
+            "Check the network and the proxy settings.";
+        OauthProviderInvalid "oauth_provider_invalid"
+            "The description of a sign-in provider is wrong."
+            "Correct the field that the details name.";
+        OauthProviderUnavailable "oauth_provider_unavailable"
+            "The provider is busy or out of order."
+            "Try again later.";
+        OauthReauthRequired "oauth_reauth_required"
+            "The provider does not accept the refresh token any more; details.reason says why."
+            "Sign in again.";
+        OauthRefreshContention "oauth_refresh_contention"
+            "Another process has been refreshing the same login for the whole waiting time."
+            "Try again; the details name the process.";
+        OauthRefreshMissing "oauth_refresh_missing"
+            "The access token has run out and the profile has no refresh token."
+            "Sign in again.";
+        OauthSetupTokenInvalid "oauth_setup_token_invalid"
+            "The text is not a setup-token."
+            "Paste the whole output of `claude setup-token`.";
+        OauthSharedWithExternalCli "oauth_shared_with_external_cli"
+            "The refresh token belongs to another program too, which would be logged out."
+            "Run that program once, or sign in here to get a login of its own.";
+        OauthStateMismatch "oauth_state_mismatch"
+            "The answer of the browser belongs to a different sign-in."
+            "Use the address of this sign-in.";
+        OauthStateMissing "oauth_state_missing"
+            "The answer of the browser does not say which sign-in it belongs to."
+            "Paste the complete address.";
+        OauthStoreWriteFailed "oauth_store_write_failed"
+            "The provider has issued new tokens, but the profile store could not be written."
+            "Repair the disk; the tokens are kept in the rescue file that the message names.";
+        OauthTimeout "oauth_timeout"
+            "The provider did not answer; it may have processed the request."
+            "Try again.";
+        OauthTls "oauth_tls"
+            "No secure connection to the provider."
+            "If a proxy of your company re-signs traffic, name its certificates in SSL_CERT_FILE.";
+        OauthTokenResponseInvalid "oauth_token_response_invalid"
+            "The answer of the token endpoint is not usable."
+            "Check the address of the token endpoint; try again.";
+        OauthUnknownProvider "oauth_unknown_provider"
+            "There is no OAuth description for the provider."
+            "Add one under oauth.providers, or sign in another way.";
+        RefreshUnpersistable "refresh_unpersistable"
+            "The profile store cannot be written, so no refresh was attempted."
+            "Make the folder of the store writable and free some space.";
+    }
+    Oauth Report {
+        OauthAccountIdMissing "ACCOUNT_ID_MISSING"
+            "The tokens do not name the account that the provider's requests need."
+            "Sign in again if requests are refused.";
+        OauthExpiresInMissing "EXPIRES_IN_MISSING"
+            "The provider did not say how long the token lives; one hour is assumed."
+            "Nothing to do, unless requests fail early.";
+        OauthOverrideIgnored "OAUTH_OVERRIDE_IGNORED"
+            "A variable that changes a sign-in provider is set outside the process environment and is ignored."
+            "Set it in the environment of the process.";
+        OauthRefreshTokenMissing "REFRESH_TOKEN_MISSING"
+            "The provider issued no refresh token; a new sign-in is due when the access token ends."
+            "Ask for the scope that the provider wants for refresh tokens.";
     }
     Internal Failure {
         InvalidArgument "invalid_argument"
