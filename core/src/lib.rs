@@ -10,7 +10,9 @@ mod error;
 pub mod host;
 mod json;
 mod keys;
+mod profiles;
 mod secrets;
+mod sessions;
 mod snapshot;
 mod text;
 

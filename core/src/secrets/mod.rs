@@ -30,6 +30,7 @@ use zeroize::Zeroizing;
 
 pub(crate) use failure::{ActivationFailure, sort_diagnostics};
 pub use failure::{Diagnostic, Failure, Scope};
+pub(crate) use reference::{Classified, Defaults, classify_object, is_env_id};
 pub use reference::{SecretRef, SecretSource};
 pub use resolve::ProviderReport;
 pub(crate) use resolve::Stop;
@@ -49,6 +50,7 @@ use resolve::{Resolution, Resolver};
 use rules::Expected;
 use scrub::Scrubber;
 use value::Resolved;
+pub(crate) use value::wipe;
 
 /// A checked configuration with its surfaces found and its literal secrets taken out.
 pub(crate) struct Loaded {
