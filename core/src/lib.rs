@@ -10,6 +10,7 @@ mod error;
 pub mod host;
 mod json;
 mod keys;
+mod oauth;
 mod profiles;
 mod secrets;
 mod sessions;

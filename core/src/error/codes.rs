@@ -784,6 +784,7 @@ codes! {
         OauthRefreshTokenMissing "REFRESH_TOKEN_MISSING"
             "The provider issued no refresh token; a new sign-in is due when the access token ends."
             "Ask for the scope that the provider wants for refresh tokens.";
+    }
     Store Failure {
         StoreConflict "store_conflict"
             "Other programs kept changing the profile store while it was being written."

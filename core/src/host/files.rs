@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, Metadata, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,7 @@ use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use super::buffer::WipedBuffer;
-use super::{FileKind, FileMeta, Files, OpenFile};
+use super::{FileKind, FileMeta, Files, OpenFile, Overwrite};
 
 /// The permission bits among the bits of a mode.
 const PERMISSIONS: u32 = 0o7777;
@@ -107,6 +108,26 @@ impl Files for RealFiles {
         Ok(Some(meta))
     }
 
+    fn create_private(
+        &self,
+        path: &Path,
+        content: &[u8],
+        mode: u32,
+    ) -> io::Result<Box<dyn Overwrite>> {
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode & PERMISSIONS)
+            .open(path)?;
+        let written = file.write_all(content).and_then(|()| file.sync_all());
+        if let Err(error) = written {
+            // A part of it is of no use; the cause is what counts.
+            let _ = fs::remove_file(path);
+            return Err(error);
+        }
+        Ok(Box::new(file))
+    }
+
     fn names(&self, folder: &Path) -> io::Result<Vec<OsString>> {
         let entries = fs::read_dir(folder)?;
         entries.map(|entry| Ok(entry?.file_name())).collect()
@@ -148,6 +169,12 @@ impl OpenFile for RealFile {
             }
         }
         Ok(None)
+    }
+}
+
+impl Overwrite for File {
+    fn overwrite(&self, content: &[u8]) -> io::Result<()> {
+        self.write_all_at(content, 0)
     }
 }
 

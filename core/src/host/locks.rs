@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 use sha2::{Digest as _, Sha256};
 
-use super::{Liveness, Locks, ProcessFacts};
+use super::{Liveness, Locks, Overwrite, ProcessFacts};
 
 /// Lock files and processes of the machine.
 pub(super) struct RealLocks {
@@ -40,6 +40,10 @@ impl Locks for RealLocks {
     fn create_new(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
         file.write_all(content)
+    }
+
+    fn open_to_overwrite(&self, path: &Path) -> io::Result<Box<dyn Overwrite>> {
+        Ok(Box::new(OpenOptions::new().write(true).open(path)?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -176,6 +176,14 @@ pub trait Files: Send + Sync {
         mode: u32,
         ready: &mut dyn FnMut() -> bool,
     ) -> io::Result<Option<FileMeta>>;
+    /// Creates a file with this mode and content, on disk when the call returns, and keeps it
+    /// open; fails with `AlreadyExists`.
+    fn create_private(
+        &self,
+        path: &Path,
+        content: &[u8],
+        mode: u32,
+    ) -> io::Result<Box<dyn Overwrite>>;
     /// The names in a folder, in no particular order.
     fn names(&self, folder: &Path) -> io::Result<Vec<OsString>>;
     /// Creates a folder and its parents with `mode`; existing ones are left as they are.
@@ -192,10 +200,19 @@ pub trait OpenFile: Send {
     fn read_to_limit(&mut self, limit: u64) -> io::Result<Option<Zeroizing<Vec<u8>>>>;
 }
 
+/// A file open for writing over its beginning. What follows stays, so that readers never see it
+/// empty and the space for it is never given back.
+pub trait Overwrite: Send + Sync {
+    /// Writes from the beginning of the file.
+    fn overwrite(&self, content: &[u8]) -> io::Result<()>;
+}
+
 /// What a protocol of lock files is made of.
 pub trait Locks: Send + Sync {
     /// Creates a file with this content (`O_CREAT | O_EXCL`); fails with `AlreadyExists`.
     fn create_new(&self, path: &Path, content: &[u8]) -> io::Result<()>;
+    /// Opens an existing file for writing over it.
+    fn open_to_overwrite(&self, path: &Path) -> io::Result<Box<dyn Overwrite>>;
     /// Gives a file another name, replacing what has it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Gives a file a second name; fails with `AlreadyExists`.

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{
-    FileMeta, Files, Liveness, Locks, OpenFile, ProcessFacts, Processes, RunError, RunOutput,
+    FileMeta, Files, Liveness, Locks, OpenFile, Overwrite, ProcessFacts, Processes, RunError, RunOutput,
     RunRequest,
 };
 
@@ -41,6 +41,15 @@ impl Files for RealFiles {
         _mode: u32,
         _ready: &mut dyn FnMut() -> bool,
     ) -> io::Result<Option<FileMeta>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn create_private(
+        &self,
+        _path: &Path,
+        _content: &[u8],
+        _mode: u32,
+    ) -> io::Result<Box<dyn Overwrite>> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -83,6 +92,10 @@ impl Default for RealLocks {
 
 impl Locks for RealLocks {
     fn create_new(&self, _path: &Path, _content: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn open_to_overwrite(&self, _path: &Path) -> io::Result<Box<dyn Overwrite>> {
         Err(io::ErrorKind::Unsupported.into())
     }
 

@@ -18,7 +18,7 @@ use super::provider::{ClientAuth, Provider, TokenFormat, is_loopback};
 use super::response::{Refusal, normalise};
 use crate::config::EnvView;
 use crate::date::http_date_ms;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error};
 use crate::host::{Host, HttpAnswer, HttpFailure, HttpFailureKind, HttpRequest};
 use crate::text::SecretText;
 
@@ -219,7 +219,7 @@ impl TokenRequest<'_> {
     pub(crate) fn send(
         &self,
         received: &dyn Fn(&HttpAnswer),
-    ) -> std::result::Result<Tokens, Failure> {
+    ) -> Result<Tokens, Failure> {
         let sent_at = self.host.clock.now_ms();
         let skewed = |answer: &HttpAnswer| {
             if let Some(date) = answer.header("date").and_then(http_date_ms) {
@@ -239,15 +239,15 @@ impl TokenRequest<'_> {
         &self,
         sent_at: u64,
         answer: &HttpAnswer,
-    ) -> std::result::Result<Tokens, Failure> {
+    ) -> Result<Tokens, Failure> {
         self.through(sent_at, &|_| Ok(answer.clone()))
     }
 
     fn through(
         &self,
         sent_at: u64,
-        exchange: &dyn Fn(HttpRequest) -> std::result::Result<HttpAnswer, Failure>,
-    ) -> std::result::Result<Tokens, Failure> {
+        exchange: &dyn Fn(HttpRequest) -> Result<HttpAnswer, Failure>,
+    ) -> Result<Tokens, Failure> {
         let unusable = |reason: &str| {
             Failure::Http(HttpFailure::new(HttpFailureKind::Unusable, reason))
         };
@@ -302,8 +302,8 @@ impl TokenRequest<'_> {
         }
     }
 
-    fn client(&self, url: &Url, client_id: &str) -> TokenClient {
-        let mut client = TokenClient::new(ClientId::new(client_id.to_owned()))
+    fn client(&self, url: &Url, client_id: &str) -> ClientWith<EndpointSet> {
+        let mut client = ClientWith::<EndpointNotSet>::new(ClientId::new(client_id.to_owned()))
             .set_token_uri(TokenUrl::from_url(url.clone()));
         client = client.set_auth_type(match self.provider.client_auth {
             ClientAuth::Basic => AuthType::BasicAuth,
@@ -322,7 +322,7 @@ impl TokenRequest<'_> {
         &self,
         url: &Url,
         request: oauth2::HttpRequest,
-    ) -> std::result::Result<HttpRequest, Failure> {
+    ) -> Result<HttpRequest, Failure> {
         let (parts, form) = request.into_parts();
         let mut adapted = HttpRequest::post(url.as_str(), Vec::new());
         let (body, content_type) = match self.provider.token_format {
@@ -382,7 +382,8 @@ impl std::fmt::Debug for Extra {
 impl ExtraTokenFields for Extra {}
 
 type Response = StandardTokenResponse<Extra, BasicTokenType>;
-type TokenClient = Client<
+/// A client without addresses but, perhaps, that of the token endpoint.
+type ClientWith<TokenEndpoint> = Client<
     BasicErrorResponse,
     Response,
     BasicTokenIntrospectionResponse,
@@ -392,13 +393,13 @@ type TokenClient = Client<
     EndpointNotSet,
     EndpointNotSet,
     EndpointNotSet,
-    EndpointSet,
+    TokenEndpoint,
 >;
 
 fn tokens(response: &Response, sent_at: u64) -> Tokens {
-    let secret = |text: &str| SecretText::new(text.to_owned());
+    let secret = |text: &String| SecretText::new(text.clone());
     let access = secret(response.access_token().secret());
-    let id_token = response.extra_fields().id_token.as_deref().map(secret);
+    let id_token = response.extra_fields().id_token.as_ref().map(secret);
     let named = response.expires_in().map(|lifetime| {
         let ms = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
         sent_at.saturating_add(ms)

@@ -21,7 +21,10 @@ pub(crate) use eligibility::{PolicyViolation, Verdict, policy_violations};
 pub use order::OrderSource;
 pub(crate) use order::{Order, OrderQuery, resolve_order};
 pub(crate) use record::Record;
-pub(crate) use store::{Document, FileStore, ProfileStore, StoreOptions};
+pub(crate) use store::{
+    Document, Durability, FileStore, HeldStore, LockFailure, LockFile, ProfileStore, Pulse,
+    StoreOptions, Stored,
+};
 pub use usage::Clear;
 pub(crate) use usage::{
     Blocking, BlockingKind, Subject, UsageEvent, apply, blocking, unavailable_reason,

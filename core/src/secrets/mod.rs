@@ -50,7 +50,6 @@ use resolve::{Resolution, Resolver};
 use rules::Expected;
 use scrub::Scrubber;
 use value::Resolved;
-pub(crate) use value::wipe;
 
 /// A checked configuration with its surfaces found and its literal secrets taken out.
 pub(crate) struct Loaded {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::host::{FileKind, FileMeta, Files, Liveness, Locks, OpenFile, ProcessFacts};
+use crate::host::{FileKind, FileMeta, Files, Liveness, Locks, OpenFile, Overwrite, ProcessFacts};
 
 use super::World;
 
@@ -407,6 +407,17 @@ impl Files for SimFiles {
         Ok(inode.and_then(|inode| disk.meta(inode)))
     }
 
+    fn create_private(
+        &self,
+        path: &Path,
+        content: &[u8],
+        mode: u32,
+    ) -> io::Result<Box<dyn Overwrite>> {
+        let (path, uid) = self.enter(path);
+        self.0.create_new(&path, content, mode, uid)?;
+        self.0.overwritable(&path, uid)
+    }
+
     fn names(&self, folder: &Path) -> io::Result<Vec<OsString>> {
         let (folder, uid) = self.enter(folder);
         let disk = self.0.disk.lock();
@@ -494,6 +505,50 @@ impl OpenFile for SimFile {
     }
 }
 
+impl World {
+    fn create_new(&self, path: &Path, content: &[u8], mode: u32, uid: u32) -> io::Result<()> {
+        let now_ns = self.clock.stamp();
+        let mut disk = self.disk.lock();
+        let place = disk.visit(path, false, uid)?;
+        if place.inode.is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        disk.check_entry(&place.path, uid)?;
+        disk.add(
+            &place.path,
+            Node::file(content.to_vec(), mode).made_by(uid, now_ns),
+        );
+        Ok(())
+    }
+
+    fn overwritable(self: &Arc<Self>, path: &Path, uid: u32) -> io::Result<Box<dyn Overwrite>> {
+        let (_, inode) = self.disk.lock().find(path, false, uid)?;
+        Ok(Box::new(SimOverwrite {
+            world: Arc::clone(self),
+            inode,
+        }))
+    }
+}
+
+/// An open file: its node, whatever happens to its name.
+struct SimOverwrite {
+    world: Arc<World>,
+    inode: u64,
+}
+
+impl Overwrite for SimOverwrite {
+    fn overwrite(&self, content: &[u8]) -> io::Result<()> {
+        let now_ns = self.world.clock.stamp();
+        let mut disk = self.world.disk.lock();
+        let node = disk.node_mut(self.inode).ok_or(io::ErrorKind::NotFound)?;
+        let mut next = content.to_vec();
+        next.extend_from_slice(node.content.get(content.len()..).unwrap_or_default());
+        node.content = next.into();
+        (node.modified_ns, node.changed_ns) = (now_ns, now_ns);
+        Ok(())
+    }
+}
+
 /// Locks on simulated files. The folder's lock is always free, because there is one process.
 pub(super) struct SimLocks(pub(super) Arc<World>, pub(super) ProcessFacts);
 
@@ -506,18 +561,12 @@ impl SimLocks {
 impl Locks for SimLocks {
     fn create_new(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         let (path, uid) = self.enter(path);
-        let now_ns = self.0.clock.stamp();
-        let mut disk = self.0.disk.lock();
-        let place = disk.visit(&path, false, uid)?;
-        if place.inode.is_some() {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        disk.check_entry(&place.path, uid)?;
-        disk.add(
-            &place.path,
-            Node::file(content.to_vec(), 0o644).made_by(uid, now_ns),
-        );
-        Ok(())
+        self.0.create_new(&path, content, 0o644, uid)
+    }
+
+    fn open_to_overwrite(&self, path: &Path) -> io::Result<Box<dyn Overwrite>> {
+        let (path, uid) = self.enter(path);
+        self.0.overwritable(&path, uid)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -7,8 +7,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::document::{Document, MAX_BYTES, NotAStore};
+use super::hold::HeldFile;
 use super::lock::{LockFailure, LockFile};
-use super::{Change, Durability, Identity, ProfileStore, StoreVersion, Stored};
+use super::{Change, Durability, HeldStore, Identity, ProfileStore, StoreVersion, Stored};
 use crate::error::{Code, Error, Result};
 use crate::host::{FileMeta, Host, Liveness};
 
@@ -23,10 +24,10 @@ const TORN_READS: u32 = 10;
 const TORN_WAIT: Duration = Duration::from_millis(25);
 const TORN_LIMIT: Duration = Duration::from_secs(2);
 /// How often a write starts over because somebody else wrote meanwhile.
-const MAX_CONFLICTS: u32 = 5;
+pub(super) const MAX_CONFLICTS: u32 = 5;
 /// When a credential that was written is looked for again, and how often it is repaired.
-const VERIFY_WAIT: Duration = Duration::from_millis(50);
-const MAX_REPAIRS: u32 = 3;
+pub(super) const VERIFY_WAIT: Duration = Duration::from_millis(50);
+pub(super) const MAX_REPAIRS: u32 = 3;
 /// Age of temporary files that are taken for leftovers, in nanoseconds.
 const LEFTOVER_NS: i128 = 3_600_000_000_000;
 
@@ -48,11 +49,11 @@ pub(crate) struct FileStore {
     agent: String,
     pub(super) options: StoreOptions,
     /// One writer of this process at a time, with what it wrote or read last.
-    writer: Mutex<Writer>,
+    pub(super) writer: Mutex<Writer>,
 }
 
 #[derive(Default)]
-struct Writer {
+pub(super) struct Writer {
     known: Option<(StoreVersion, Document)>,
     cleaned: bool,
 }
@@ -69,7 +70,7 @@ impl FileStore {
         }
     }
 
-    fn error(&self, code: Code, cause: &str) -> Error {
+    pub(super) fn error(&self, code: Code, cause: &str) -> Error {
         let path = self.path.display();
         Error::new(code, format!("{path}: {cause}")).with("path", path.to_string())
     }
@@ -81,7 +82,7 @@ impl FileStore {
         folder.join(format!("{FILE_NAME}.lock"))
     }
 
-    fn read(&self) -> Result<Stored> {
+    pub(super) fn read(&self) -> Result<Stored> {
         let started = self.host.clock.monotonic();
         let mut tries = 0;
         let mut last = StoreVersion::default();
@@ -198,7 +199,7 @@ impl FileStore {
         self.error(Code::StoreReadOnly, "cannot be written")
     }
 
-    fn write_failure(&self, error: &io::Error) -> Error {
+    pub(super) fn write_failure(&self, error: &io::Error) -> Error {
         use io::ErrorKind as K;
         match error.kind() {
             K::PermissionDenied | K::ReadOnlyFilesystem => self.read_only(),
@@ -212,7 +213,7 @@ impl FileStore {
         }
     }
 
-    fn lock(&self, budget: Duration) -> Result<LockFile> {
+    pub(super) fn lock(&self, budget: Duration) -> Result<LockFile> {
         LockFile::acquire(&self.host, &self.lock_path(), budget).map_err(|failure| match failure {
             LockFailure::Io(error) => self.write_failure(&error),
             LockFailure::SameProcess => self
@@ -234,17 +235,12 @@ impl FileStore {
 
     /// One turn under the lock: whether something was written, and what is stored now. `None`:
     /// somebody else wrote meanwhile.
-    fn attempt(
+    pub(super) fn attempt(
         &self,
         writer: &mut Writer,
-        budget: Duration,
+        lock: &LockFile,
         change: Change<'_>,
     ) -> Result<Option<(Stored, bool)>> {
-        if !self.folder_exists() {
-            let made = self.host.files.create_dir_all(&self.folder, FOLDER_MODE);
-            made.map_err(|error| self.write_failure(&error))?;
-        }
-        let lock = self.lock(budget)?;
         if !writer.cleaned {
             writer.cleaned = true;
             self.remove_leftovers();
@@ -288,7 +284,6 @@ impl FileStore {
             return Ok(None);
         };
         let version = version_of(&meta);
-        drop(lock);
         writer.known = Some((version, next.clone()));
         Ok(Some((
             Stored {
@@ -298,6 +293,23 @@ impl FileStore {
             },
             true,
         )))
+    }
+
+    pub(super) fn make_folder(&self) -> Result<()> {
+        if self.folder_exists() {
+            return Ok(());
+        }
+        let made = self.host.files.create_dir_all(&self.folder, FOLDER_MODE);
+        made.map_err(|error| self.write_failure(&error))
+    }
+
+    /// Whether something keeps every write from happening.
+    pub(super) fn check_writable(&self) -> Result<()> {
+        let by_env = self.host.env.vars().get("OPENCLAW_AUTH_STORE_READONLY");
+        if self.options.read_only || by_env.is_some_and(|value| value.trim() == "1") {
+            return Err(self.read_only());
+        }
+        Ok(())
     }
 
     fn update_once(&self, budget: Duration, change: Change<'_>) -> Result<(Stored, bool)> {
@@ -310,7 +322,9 @@ impl FileStore {
                 .retryable(true));
         };
         for _ in 0..MAX_CONFLICTS {
-            if let Some(done) = self.attempt(&mut writer, budget, change)? {
+            self.make_folder()?;
+            let lock = self.lock(budget)?;
+            if let Some(done) = self.attempt(&mut writer, &lock, change)? {
                 return Ok(done);
             }
         }
@@ -372,10 +386,7 @@ impl ProfileStore for FileStore {
         durability: Durability,
         change: Change<'_>,
     ) -> Result<Stored> {
-        let by_env = self.host.env.vars().get("OPENCLAW_AUTH_STORE_READONLY");
-        if self.options.read_only || by_env.is_some_and(|value| value.trim() == "1") {
-            return Err(self.read_only());
-        }
+        self.check_writable()?;
         let (mut stored, mut wrote) = self.update_once(budget, change)?;
         if durability == Durability::Plain {
             return Ok(stored);
@@ -397,6 +408,10 @@ impl ProfileStore for FileStore {
             ));
         }
         Ok(stored)
+    }
+
+    fn hold(&self, budget: Duration) -> Result<Box<dyn HeldStore + '_>> {
+        Ok(Box::new(HeldFile::new(self, budget)?))
     }
 
     fn import_legacy(&self) -> Result<bool> {

@@ -12,10 +12,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::date::{iso_date, rfc3339_ms};
-use crate::host::{FileMeta, Host, Liveness, random};
+use crate::host::{FileMeta, Host, Liveness, Overwrite, random};
 
 /// Age at which OpenClaw takes a lock away from its holder, in milliseconds.
 const STALE_MS: u64 = 30_000;
+/// Tells our locks from those of OpenClaw.
+const OWNER: &str = "openclaw-auth";
 /// Longest lock file that is read; ours has about 250 bytes.
 const MAX_CONTENT: u64 = 64 * 1024;
 /// First and longest wait between two attempts.
@@ -46,21 +48,68 @@ pub(crate) struct LockFile {
 impl LockFile {
     /// Takes the lock of a store, waiting at most `budget`.
     pub(crate) fn acquire(host: &Host, path: &Path, budget: Duration) -> Result<Self, LockFailure> {
-        let mut contender = Contender {
-            host,
-            path,
-            started: host.clock.monotonic(),
-            budget,
-            wait: FIRST_WAIT,
-            holder: None,
-        };
+        let mut contender = Contender::new(host, path, budget);
+        let _turn = contender.turn()?;
         contender.acquire()
+    }
+
+    /// Like [`LockFile::acquire`], for a folder that holds locks of several things: who waits for
+    /// one does not keep others from another. `meanwhile` is asked before every wait, and ends it
+    /// with `Ok(None)`.
+    pub(crate) fn acquire_unless(
+        host: &Host,
+        path: &Path,
+        budget: Duration,
+        meanwhile: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Self>, LockFailure> {
+        let mut contender = Contender::new(host, path, budget);
+        loop {
+            contender.budget = Duration::ZERO;
+            match contender.acquire() {
+                Ok(lock) => return Ok(Some(lock)),
+                Err(LockFailure::Busy { .. }) => {}
+                Err(failure) => return Err(failure),
+            }
+            if meanwhile() {
+                return Ok(None);
+            }
+            contender.budget = budget;
+            contender.wait()?;
+        }
+    }
+
+    /// What keeps the lock looking young while it is held for longer than usual. `None` when it
+    /// has been taken away.
+    pub(crate) fn pulse(&self) -> Option<Pulse> {
+        let file = self.host.locks.open_to_overwrite(&self.path).ok()?;
+        // Opened first, so that what is looked at now is the file that was opened, or younger.
+        self.is_ours().then(|| Pulse {
+            host: self.host.clone(),
+            file,
+            nonce: self.nonce.clone(),
+        })
     }
 
     /// Whether the lock file is still the one that was made here.
     pub(crate) fn is_ours(&self) -> bool {
         let found = read(&self.host, &self.path).ok();
         found.is_some_and(|found| found.nonce() == Some(&self.nonce))
+    }
+}
+
+/// Rewrites `createdAt` in place, so that neither test of staleness fires.
+pub(crate) struct Pulse {
+    host: Host,
+    file: Box<dyn Overwrite>,
+    nonce: String,
+}
+
+impl Pulse {
+    /// Rewrites the content. Harmless when the lock has been taken away: the file of the old lock
+    /// is written, which nobody sees any more.
+    pub(crate) fn beat(&self) -> io::Result<()> {
+        let content = content(&self.host, &self.nonce);
+        self.file.overwrite(content.as_bytes())
     }
 }
 
@@ -84,20 +133,35 @@ struct Contender<'a> {
     holder: Option<Found>,
 }
 
-impl Contender<'_> {
-    fn acquire(&mut self) -> Result<LockFile, LockFailure> {
-        let nonce = nonce().map_err(LockFailure::Io)?;
+impl<'a> Contender<'a> {
+    fn new(host: &'a Host, path: &'a Path, budget: Duration) -> Self {
+        Self {
+            host,
+            path,
+            started: host.clock.monotonic(),
+            budget,
+            wait: FIRST_WAIT,
+            holder: None,
+        }
+    }
+
+    /// The right to contend, when the system has such a thing.
+    fn turn(&mut self) -> Result<Option<Box<dyn Send>>, LockFailure> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
-        let _turn = loop {
+        loop {
             match self.host.locks.try_folder(folder) {
-                Ok(Some(turn)) => break Some(turn),
+                Ok(Some(turn)) => return Ok(Some(turn)),
                 Ok(None) => self.wait()?,
                 // Some network file systems have no such lock; the lock file works without.
-                Err(_) => break None,
+                Err(_) => return Ok(None),
             }
-        };
+        }
+    }
+
+    fn acquire(&mut self) -> Result<LockFile, LockFailure> {
+        let nonce = nonce().map_err(LockFailure::Io)?;
         loop {
-            let content = self.content(&nonce);
+            let content = content(self.host, &nonce);
             match self.host.locks.create_new(self.path, content.as_bytes()) {
                 Ok(()) => {
                     let (host, path) = (self.host.clone(), self.path.to_owned());
@@ -138,22 +202,6 @@ impl Contender<'_> {
         Ok(())
     }
 
-    /// The first two keys are those of OpenClaw; the others are ours and invisible to it.
-    fn content(&self, nonce: &str) -> String {
-        let this = self.host.locks.this_process();
-        let mut content = json!({
-            "pid": this.pid,
-            "createdAt": iso_date(self.host.clock.now_ms()),
-            "host": this.machine,
-            "owner": "openclaw-auth",
-            "nonce": nonce,
-        });
-        if let (Some(ticks), Value::Object(map)) = (this.start_ticks, &mut content) {
-            map.insert("starttime".to_owned(), ticks.into());
-        }
-        format!("{content:#}")
-    }
-
     fn judge(&self, found: &Found) -> Judgement {
         let now = self.host.clock.now_ms();
         let old = |ms: u64| now.saturating_sub(ms) > STALE_MS;
@@ -186,6 +234,9 @@ impl Contender<'_> {
             let before = ticks.is_some() && ticks != this.start_ticks;
             return if before || created < this.started_ms {
                 Judgement::Stale
+            } else if found.text("owner") == Some(OWNER) {
+                // Another thread of this library, which never needs the one that waits.
+                Judgement::Live
             } else {
                 Judgement::SameProcess
             };
@@ -219,6 +270,22 @@ impl Contender<'_> {
         }
         let _ = self.host.files.remove_file(&aside);
     }
+}
+
+/// The first two keys are those of OpenClaw; the others are ours and invisible to it.
+fn content(host: &Host, nonce: &str) -> String {
+    let this = host.locks.this_process();
+    let mut content = json!({
+        "pid": this.pid,
+        "createdAt": iso_date(host.clock.now_ms()),
+        "host": this.machine,
+        "owner": OWNER,
+        "nonce": nonce,
+    });
+    if let (Some(ticks), Value::Object(map)) = (this.start_ticks, &mut content) {
+        map.insert("starttime".to_owned(), ticks.into());
+    }
+    format!("{content:#}")
 }
 
 enum Judgement {

@@ -2,6 +2,7 @@
 
 mod document;
 mod file;
+mod hold;
 mod legacy;
 mod lock;
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 pub(crate) use document::Document;
 pub(crate) use file::{FileStore, StoreOptions};
+pub(crate) use lock::{LockFailure, LockFile, Pulse};
 
 use crate::error::Result;
 
@@ -72,7 +74,20 @@ pub(crate) trait ProfileStore: Send + Sync {
         durability: Durability,
         change: Change<'_>,
     ) -> Result<Stored>;
+    /// Takes the store's lock for more than one step, such as a token refresh, waiting at most
+    /// `budget`.
+    fn hold(&self, budget: Duration) -> Result<Box<dyn HeldStore + '_>>;
     /// Brings credentials of older releases into a store that does not exist yet. Whether there
     /// were any.
     fn import_legacy(&self) -> Result<bool>;
+}
+
+/// A store whose lock is held until this is dropped.
+pub(crate) trait HeldStore {
+    /// Reads the store as it is now.
+    fn load(&self) -> Result<Stored>;
+    /// What keeps the lock while it is held for longer than other programs tolerate.
+    fn pulse(&self) -> Option<Pulse>;
+    /// Changes and writes the store. A lock that was taken away meanwhile is taken again first.
+    fn update(&mut self, durability: Durability, change: Change<'_>) -> Result<Stored>;
 }

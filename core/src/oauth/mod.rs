@@ -1,0 +1,8 @@
+//! OAuth: signing in to model providers, keeping tokens fresh, and never losing a login.
+
+mod claims;
+mod pasted;
+mod provider;
+mod redact;
+mod response;
+mod tokens;
