@@ -18,8 +18,10 @@ pub type Result<T> = std::result::Result<T, Error>;
 ///
 /// Match on [`Error::code`] or [`Error::class`], never on the text. No part of an error, its
 /// `Debug` form included, ever holds a secret. One word wide; `Send + Sync`.
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     code: Code,
     message: String,

@@ -1,6 +1,10 @@
 //! OAuth: signing in to model providers, keeping tokens fresh, and never losing a login.
 
 mod claims;
+mod expiry;
+mod external;
+mod journal;
+mod login;
 mod pasted;
 mod provider;
 mod redact;
