@@ -172,33 +172,21 @@ mod tests {
     fn everybody_gets_the_outcome_of_the_one_who_works() {
         let flights = Flights::default();
         let works = AtomicUsize::new(0);
-        let (send, receive) = mpsc::channel::<()>();
-        let receive = Mutex::new(Some(receive));
         thread::scope(|scope| {
-            let mut all = Vec::new();
             for _ in 0..8 {
-                all.push(scope.spawn(|| {
-                    flights.run(&key(), Duration::from_secs(10), || {
+                scope.spawn(|| {
+                    let outcome = flights.run(&key(), Duration::from_secs(10), || {
                         works.fetch_add(1, Ordering::SeqCst);
-                        let receive = receive.lock().take().unwrap();
-                        receive.recv().unwrap();
+                        let (_open, never) = mpsc::channel::<()>();
+                        // A while in which the others arrive.
+                        assert!(never.recv_timeout(Duration::from_millis(300)).is_err());
                         Ok(7)
-                    })
-                }));
-            }
-            // Everybody else has had time to find the seat taken.
-            while works.load(Ordering::SeqCst) == 0 {
-                thread::yield_now();
-            }
-            send.send(()).unwrap();
-            for handle in all {
-                let outcome = handle.join();
-                // Who came after the end would work again, which the channel refuses.
-                if let Ok(outcome) = outcome {
+                    });
                     assert_eq!(outcome.unwrap().unwrap(), 7);
-                }
+                });
             }
         });
+        assert_eq!(works.load(Ordering::SeqCst), 1);
         assert!(flights.running.lock().is_empty());
     }
 
