@@ -243,6 +243,24 @@ impl TokenRequest<'_> {
         self.through(sent_at, &|_| Ok(answer.clone()))
     }
 
+    /// The request itself, for hosts that send it by themselves.
+    pub(crate) fn build(&self) -> Result<HttpRequest, Failure> {
+        let built = std::cell::RefCell::new(None);
+        let caught = self.through(0, &|request| {
+            *built.borrow_mut() = Some(request);
+            let reason = "not sent";
+            Err(Failure::Http(HttpFailure::new(HttpFailureKind::NotSent, reason)))
+        });
+        match (built.into_inner(), caught) {
+            (Some(request), _) => Ok(request),
+            (None, Err(failure)) => Err(failure),
+            (None, Ok(_)) => Err(Failure::Http(HttpFailure::new(
+                HttpFailureKind::Unusable,
+                "there is no request",
+            ))),
+        }
+    }
+
     fn through(
         &self,
         sent_at: u64,
