@@ -24,7 +24,7 @@ use crate::text::SecretText;
 pub struct Snapshot {
     generation: u64,
     activated_at_ms: u64,
-    tree: Value,
+    pub(crate) tree: Value,
     by_path: HashMap<Box<str>, Entry, RandomState>,
     by_ref: HashMap<String, SecretValue, RandomState>,
     pub(crate) inactive_literals: BTreeMap<String, SecretText>,

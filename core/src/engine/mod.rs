@@ -1,7 +1,14 @@
 //! The facade: open a configuration, read secrets, decide about requests, reload.
 
+mod chain;
+mod chat;
 mod events;
+mod lease;
 mod options;
+mod profiles;
+mod refresh;
+mod report;
+mod routes;
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,9 +24,13 @@ use crate::host::{Cancel, Host};
 use crate::secrets::{self, ActivateOptions, Diagnostic, ProviderReport, Rules, Stop, deadline};
 use crate::snapshot::{Changes, Snapshot};
 
+pub use chat::{ChatReply, ModelChoice};
 pub use events::Event;
 use events::EventQueue;
+pub use lease::{Attempt, Exhausted, Lease, LeaseRequest, Verdict};
 pub use options::Options;
+pub use refresh::{RefreshFailure, RefreshRequest, Refreshed, Refresher};
+use routes::Router;
 
 /// The credentials of one configuration, kept current.
 ///
@@ -34,6 +45,7 @@ pub struct Engine {
     activation: Mutex<ReloadState>,
     events: Mutex<EventQueue>,
     cancel: Cancel,
+    router: Arc<Router>,
 }
 
 /// Whether the last reload succeeded.
@@ -62,9 +74,10 @@ impl Engine {
     pub fn open(options: Options) -> Result<Self> {
         let host = options.host();
         let cancel = Cancel::default();
-        let snapshot = activate(&host, &options, &cancel, 1)?;
+        let snapshot = Arc::new(activate(&host, &options, &cancel, 1)?);
         let engine = Self {
-            current: ArcSwap::from_pointee(snapshot),
+            router: Router::new(host.clone(), &snapshot),
+            current: ArcSwap::new(snapshot),
             activation: Mutex::default(),
             events: Mutex::default(),
             cancel,
@@ -108,6 +121,7 @@ impl Engine {
                 let changes = snapshot.changes_since(&previous);
                 let snapshot = Arc::new(snapshot);
                 self.current.store(Arc::clone(&snapshot));
+                self.router.replace(&snapshot);
                 if state.degraded {
                     state.degraded = false;
                     events.push(Event::recovered(now, generation));
@@ -135,7 +149,16 @@ impl Engine {
 
     /// Takes the queued events, oldest first. At most 256 are kept.
     pub fn events(&self) -> Vec<Event> {
-        self.events.lock().drain()
+        let (now, generation) = (self.host.clock.now_ms(), self.current.load().generation());
+        let mut notices = std::mem::take(&mut *self.router.notices.lock());
+        for agent in self.router.opened_agents() {
+            notices.append(&mut agent.take_notices());
+        }
+        let mut events = self.events.lock();
+        for notice in notices {
+            events.push(Event::noticed(now, generation, notice));
+        }
+        events.drain()
     }
 
     /// Ends running programs of an activation and makes later ones fail. For shutting down.
@@ -154,11 +177,16 @@ fn activate(host: &Host, options: &Options, cancel: &Cancel, generation: u64) ->
     };
     let activate = ActivateOptions {
         exec_gate: options.exec_gate(),
-        stop,
+        stop: stop.clone(),
     };
-    let activated = loaded
+    let mut activated = loaded
         .activate(host, &activate)
         .map_err(|failure| failure.into_error())?;
+    let mut further = routes::profile_refs(host, &loaded.source);
+    further.retain(|reference| !activated.by_ref.contains_key(&reference.to_string()));
+    activated
+        .by_ref
+        .extend(loaded.resolve_further(host, stop, &further));
     Ok(Snapshot::build(
         generation,
         host.clock.now_ms(),

@@ -13,11 +13,11 @@ mod view;
 
 pub(crate) use agent::{AgentProfiles, Notice};
 pub use credential::Kind;
-pub(crate) use credential::{Credential, Expiry, Material};
+pub(crate) use credential::{Expiry, Material};
 pub use edit::{NewCredential, ProfileMaterial};
 pub(crate) use edit::{clear_cooldown, put_profile, remove_profile, set_order};
 pub use eligibility::Eligibility;
-pub(crate) use eligibility::{PolicyViolation, Verdict, policy_violations};
+pub(crate) use eligibility::{Verdict, policy_violations};
 pub use order::OrderSource;
 pub(crate) use order::{Order, OrderQuery, resolve_order};
 pub(crate) use record::Record;

@@ -1,6 +1,8 @@
 //! The order in which the profiles of a provider are tried. Pure: no clock but the time that is
 //! given, no writes, no randomness.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::eligibility::{Eligibility, Verdict};
 use super::usage::{Blocking, blocking};
 use super::view::View;
@@ -40,6 +42,7 @@ pub(crate) struct Base {
     /// has something to offer.
     pub(crate) explicit: bool,
     entries: Vec<BaseEntry>,
+    told: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -125,7 +128,13 @@ impl Base {
             source,
             explicit: matches!(source, OrderSource::Stored | OrderSource::Config),
             entries: entries.collect(),
+            told: AtomicBool::new(false),
         }
+    }
+
+    /// True for the first caller only.
+    pub(crate) fn tell_once(&self) -> bool {
+        !self.told.swap(true, Ordering::Relaxed)
     }
 
     /// Ids that were left out at a time, with the reason.
