@@ -2,6 +2,9 @@
 //! snapshot of resolved secrets and access rules comes out.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod bench;
 mod config;
 mod date;
 mod engine;

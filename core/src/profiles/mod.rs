@@ -22,6 +22,8 @@ pub use order::OrderSource;
 pub(crate) use order::{Order, OrderQuery, resolve_order};
 pub(crate) use record::Record;
 pub(crate) use store::{Document, FileStore, ProfileStore, StoreOptions};
+#[cfg(feature = "testing")]
+pub(crate) use store::{Durability, StoreVersion};
 pub use usage::Clear;
 pub(crate) use usage::{
     Blocking, BlockingKind, Subject, UsageEvent, apply, blocking, unavailable_reason,
