@@ -63,7 +63,7 @@ impl Profiles {
             prefer: None,
             now,
         };
-        resolve_order(&self.0, query).ranked.len()
+        resolve_order(&self.0, query).count()
     }
 
     /// Whether a profile cools down.

@@ -11,7 +11,7 @@ use crate::host::random;
 use crate::keys::first_variable;
 use crate::profiles::{
     AgentProfiles, Blocking, BlockingKind, Eligibility, Expiry, Kind, Memory, Notice, OrderQuery,
-    Profile, Record, Subject, UsageEvent, Verdict, View, blocking, policy_violations,
+    Profile, Ranked, Record, Subject, UsageEvent, Verdict, View, blocking, policy_violations,
     resolve_order, unavailable_reason,
 };
 use crate::sessions::{PinQuery, PinSource, resolve_pin};
@@ -50,7 +50,8 @@ pub(super) struct Step {
 
 /// Everything about one logical request that has to survive from one lease to the next.
 pub(super) struct Chain {
-    pub(super) id: LeaseId,
+    /// The id of its first lease.
+    pub(super) id: Option<LeaseId>,
     pub(super) routes: Arc<Routes>,
     pub(super) agent: Arc<AgentProfiles>,
     pub(super) steps: Vec<Step>,
@@ -170,7 +171,7 @@ impl Router {
         let steps = self.steps(&routes, request, &agent.agent)?;
         let routing = &routes.routing;
         let mut chain = Chain {
-            id: random_id()?,
+            id: None,
             agent,
             steps,
             at: 0,
@@ -330,24 +331,20 @@ impl Router {
             now,
         };
         let order = resolve_order(&view, query);
-        if order.explicit && order.ranked.is_empty() {
+        let no_profile = order.is_empty();
+        if order.explicit && no_profile {
             self.report_filtered(&view, &step.provider, now);
         }
         let extras = self.extras(&routes, &step.provider);
         let use_profiles = !extras.only && !chain.keys_only;
         let use_extras = chain.request.env
             && routing.env_candidates != EnvCandidates::Never
-            && (!order.explicit || order.ranked.is_empty() || extras.first || extras.only)
-            && (order.ranked.is_empty()
-                || routing.env_candidates != EnvCandidates::OnlyWithoutProfiles);
-        let profiles = order
-            .ranked
-            .iter()
-            .filter(|_| use_profiles)
-            .filter_map(|ranked| {
-                let profile = view.profiles.get(ranked.index)?;
-                Some((Candidate::Profile(Arc::clone(profile)), ranked.blocking))
-            });
+            && (!order.explicit || no_profile || extras.first || extras.only)
+            && (no_profile || routing.env_candidates != EnvCandidates::OnlyWithoutProfiles);
+        let profiles = order.filter(|_| use_profiles).filter_map(|ranked| {
+            let profile = view.profiles.get(ranked.index)?;
+            Some((Candidate::Profile(Arc::clone(profile)), ranked.blocking))
+        });
         let keys = extras.list.iter().filter(|_| use_extras).map(|extra| {
             let candidate = Candidate::Extra(extra.clone());
             let blocking = candidate.blocking(step.model.as_deref(), now, routing);
@@ -429,6 +426,7 @@ impl Router {
                 now,
             },
         );
+        let ranked: Vec<Ranked> = order.collect();
         let query = PinQuery {
             pin: pin.as_ref(),
             provider,
@@ -436,7 +434,7 @@ impl Router {
             compaction_count: chain.request.compaction_count,
             fallback: chain.at > 0,
         };
-        let decision = resolve_pin(query, &order, view);
+        let decision = resolve_pin(query, &ranked, view);
         let by_user = pin
             .as_ref()
             .is_some_and(|pin| pin.source == PinSource::User);
@@ -852,7 +850,7 @@ impl Router {
                 now,
             };
             let order = resolve_order(&view, query);
-            let profiles = order.ranked.iter().filter_map(|ranked| ranked.blocking);
+            let profiles = order.filter_map(|ranked| ranked.blocking);
             let extras = self.extras(&chain.routes, &step.provider);
             let keys = extras.list.iter().filter(|_| chain.request.env);
             let keys = keys

@@ -270,7 +270,7 @@ impl Engine {
             let candidate = super::chain::Candidate::Extra(extra.clone());
             candidate.blocking(Some(&model.model), now, &routes.routing)
         });
-        let profiles = order.ranked.iter().map(|ranked| ranked.blocking);
+        let profiles = order.map(|ranked| ranked.blocking);
         let mut soonest = None;
         for blocking in profiles.chain(keys) {
             let Some(blocking) = blocking else {

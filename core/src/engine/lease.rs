@@ -237,7 +237,7 @@ impl Lease {
         let lease = Self {
             router: Arc::clone(router),
             id,
-            chain_id: chain.id,
+            chain_id: *chain.id.get_or_insert(id),
             attempt: chain.leases,
             issued: Arc::clone(&issued),
         };

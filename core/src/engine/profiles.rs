@@ -97,10 +97,7 @@ impl Engine {
             now,
         };
         let order = resolve_order(&view, query);
-        let profiles = order
-            .ranked
-            .iter()
-            .filter_map(|ranked| view.profiles.get(ranked.index));
+        let profiles = order.filter_map(|ranked| view.profiles.get(ranked.index));
         Ok(profiles.map(|profile| profile.id.clone()).collect())
     }
 
@@ -126,10 +123,8 @@ impl Engine {
                 ..OrderQuery::default()
             },
         );
-        let effective = order
-            .ranked
-            .iter()
-            .filter_map(|ranked| view.profiles.get(ranked.index));
+        let source = order.source;
+        let effective = order.filter_map(|ranked| view.profiles.get(ranked.index));
         Ok(json!({
             "agentId": profiles.agent,
             "agentDir": profiles.path().parent().map(|dir| dir.to_string_lossy()),
@@ -137,7 +132,7 @@ impl Engine {
             "authStorePath": profiles.path().to_string_lossy(),
             "order": stored,
             "effective": effective.map(|profile| profile.id.as_str()).collect::<Vec<_>>(),
-            "source": order.source.as_str(),
+            "source": source.as_str(),
         }))
     }
 

@@ -47,6 +47,8 @@ pub(crate) struct Routes {
     pub(super) models: Models,
     defaults: Defaults,
     agents: Vec<(String, PathBuf)>,
+    /// Stores by the name they were asked for with.
+    opened: RwLock<HashMap<String, Arc<AgentProfiles>, RandomState>>,
     /// The candidates of each provider beyond its profiles.
     extras: RwLock<HashMap<String, Arc<Extras>, RandomState>>,
 }
@@ -112,15 +114,24 @@ impl Router {
 
     /// The store of an agent; the default agent when none is named.
     pub(super) fn agent(&self, routes: &Routes, agent: Option<&str>) -> Result<Arc<AgentProfiles>> {
-        let id = agent.map_or_else(
-            || routes.models.default_agent().to_owned(),
-            normalise_agent_id,
-        );
-        let known = routes.agents.iter().find(|(known, _)| *known == id);
+        let named = agent.unwrap_or_else(|| routes.models.default_agent());
+        if let Some(profiles) = routes.opened.read().get(named) {
+            return Ok(Arc::clone(profiles));
+        }
+        let profiles = self.open_agent(routes, &normalise_agent_id(named))?;
+        routes
+            .opened
+            .write()
+            .insert(named.to_owned(), Arc::clone(&profiles));
+        Ok(profiles)
+    }
+
+    fn open_agent(&self, routes: &Routes, id: &str) -> Result<Arc<AgentProfiles>> {
+        let known = routes.agents.iter().find(|(known, _)| known == id);
         let folder = match known {
             Some((_, folder)) => folder.clone(),
             None => {
-                let home = routes.snapshot.places.state.join("agents").join(&id);
+                let home = routes.snapshot.places.state.join("agents").join(id);
                 if self.host.files.stat(&home).is_err() && id != routes.models.default_agent() {
                     let message = format!("Unknown agent id \"{id}\".");
                     return Err(Error::new(Code::UnknownAgent, message).with("agentId", id));
@@ -129,18 +140,14 @@ impl Router {
             }
         };
         let mut agents = self.agents.lock();
-        let entry = agents.entry((id.clone(), folder.clone()));
+        let entry = agents.entry((id.to_owned(), folder.clone()));
         let profiles = entry.or_insert_with(|| {
-            let store = FileStore::new(
-                self.host.clone(),
-                &id,
-                folder,
-                store_options(&routes.routing, &routes.snapshot),
-            );
+            let options = store_options(&routes.routing, &routes.snapshot);
+            let store = FileStore::new(self.host.clone(), id, folder, options);
             let defaults = routes.defaults.clone();
             Arc::new(AgentProfiles::new(
                 self.host.clone(),
-                &id,
+                id,
                 Box::new(store),
                 defaults,
             ))
@@ -314,6 +321,7 @@ impl Routes {
             agents: agent_dirs(&snapshot.places, &snapshot.env, &snapshot.tree),
             routing: Arc::new(routing),
             snapshot: Arc::clone(snapshot),
+            opened: RwLock::default(),
             extras: RwLock::default(),
         }
     }

@@ -19,7 +19,7 @@ pub(crate) use edit::{clear_cooldown, put_profile, remove_profile, set_order};
 pub use eligibility::Eligibility;
 pub(crate) use eligibility::{Verdict, policy_violations};
 pub use order::OrderSource;
-pub(crate) use order::{Order, OrderQuery, resolve_order};
+pub(crate) use order::{OrderQuery, Ranked, resolve_order};
 pub(crate) use record::Record;
 pub(crate) use store::{Document, FileStore, ProfileStore, StoreOptions};
 #[cfg(feature = "testing")]
