@@ -3,6 +3,9 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod bench;
 mod config;
 mod date;
 mod engine;
@@ -18,14 +21,21 @@ mod snapshot;
 mod text;
 
 pub use config::{EnvOrigin, EnvView, Issue, Locations, Probe, Severity};
-pub use engine::{Engine, Event, Options, ReloadReport};
+pub use engine::{
+    Attempt, ChatReply, Engine, Event, Exhausted, Lease, LeaseRequest, ModelChoice, Options,
+    RefreshFailure, RefreshRequest, Refreshed, Refresher, ReloadReport, Verdict,
+};
 pub use error::{Class, Code, CodeInfo, Error, FailureScope, Kind, Reason, Result};
 pub use host::Host;
 pub use json::Path;
 pub use keys::{Classification, Signal, Transport};
+pub use profiles::{
+    Clear, Eligibility, Kind as CredentialKind, NewCredential, OrderSource, ProfileMaterial,
+};
 pub use secrets::{
     Diagnostic, Failure, Origin, ProviderReport, Scope, SecretRef, SecretSource, SecretValue,
 };
+pub use sessions::{Directive, ModelRef, Pin, PinSource, SessionEntry};
 pub use snapshot::{Snapshot, SurfaceInfo};
 pub use text::{REDACTED, SecretText, mask};
 

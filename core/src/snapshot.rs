@@ -27,7 +27,7 @@ use crate::text::{REDACTED, SecretText};
 pub struct Snapshot {
     generation: u64,
     activated_at_ms: u64,
-    tree: Value,
+    pub(crate) tree: Value,
     by_path: HashMap<Box<str>, Entry, RandomState>,
     by_ref: HashMap<String, SecretValue, RandomState>,
     issues: Vec<Issue>,

@@ -286,7 +286,9 @@ impl Routing {
         ] {
             match fields.value(key).map(hours) {
                 Some(Some(ms)) => *slot = ms,
-                Some(None) => drop(fields.wrong::<()>(key, "must be a number of hours above 0")),
+                Some(None) => {
+                    fields.wrong::<()>(key, "must be a number of hours above 0");
+                }
                 None => {}
             }
         }
@@ -404,7 +406,9 @@ impl Routing {
         if let Some(value) = fields.value("cooldown_jitter") {
             match value.as_f64().filter(|share| (0.0..=1.0).contains(share)) {
                 Some(share) => self.jitter = share,
-                None => drop(fields.wrong::<()>("cooldown_jitter", "must be a number from 0 to 1")),
+                None => {
+                    fields.wrong::<()>("cooldown_jitter", "must be a number from 0 to 1");
+                }
             }
         }
         for (key, slot) in [
@@ -419,7 +423,7 @@ impl Routing {
             match list.into_iter().map(Reason::parse).collect() {
                 Some(reasons) => self.rotate_env_on = reasons,
                 None => {
-                    drop(fields.wrong::<()>("rotate_env_on", "must be a list of failure reasons"))
+                    fields.wrong::<()>("rotate_env_on", "must be a list of failure reasons");
                 }
             }
         }

@@ -1,7 +1,14 @@
 //! The facade: open a configuration, read secrets, decide about requests, reload.
 
+mod chain;
+mod chat;
 mod events;
+mod lease;
 mod options;
+mod profiles;
+mod refresh;
+mod report;
+mod routes;
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,9 +26,13 @@ use crate::host::{Cancel, Host};
 use crate::secrets::{self, ActivateOptions, Diagnostic, ProviderReport, Rules, Stop, deadline};
 use crate::snapshot::{AccessParts, Changes, Snapshot};
 
+pub use chat::{ChatReply, ModelChoice};
 pub use events::Event;
 use events::EventQueue;
+pub use lease::{Attempt, Exhausted, Lease, LeaseRequest, Verdict};
 pub use options::Options;
+pub use refresh::{RefreshFailure, RefreshRequest, Refreshed, Refresher};
+use routes::Router;
 
 /// The credentials of one configuration, kept current.
 ///
@@ -39,6 +50,7 @@ pub struct Engine {
     degraded: AtomicBool,
     events: Mutex<EventQueue>,
     cancel: Cancel,
+    router: Arc<Router>,
 }
 
 /// What a reload did.
@@ -68,10 +80,11 @@ impl Engine {
             interfaces: Arc::clone(&host.interfaces),
             clock: Arc::clone(&host.clock),
         };
-        let snapshot = activate(&host, &options, &access, &cancel, None)?;
+        let snapshot = Arc::new(activate(&host, &options, &access, &cancel, None)?);
         let engine = Self {
+            router: Router::new(host.clone(), &snapshot),
             access,
-            current: ArcSwap::from_pointee(snapshot),
+            current: ArcSwap::new(snapshot),
             activation: Mutex::default(),
             degraded: AtomicBool::new(false),
             events: Mutex::default(),
@@ -134,6 +147,7 @@ impl Engine {
                 let changes = snapshot.changes_since(&previous);
                 let snapshot = Arc::new(snapshot);
                 self.current.store(Arc::clone(&snapshot));
+                self.router.replace(&snapshot);
                 if self.degraded.swap(false, Ordering::AcqRel) {
                     events.push(Event::recovered(now, generation));
                 }
@@ -160,7 +174,16 @@ impl Engine {
 
     /// Takes the queued events, oldest first. At most 256 are kept.
     pub fn events(&self) -> Vec<Event> {
-        self.events.lock().drain()
+        let (now, generation) = (self.host.clock.now_ms(), self.current.load().generation());
+        let mut notices = std::mem::take(&mut *self.router.notices.lock());
+        for agent in self.router.opened_agents() {
+            notices.append(&mut agent.take_notices());
+        }
+        let mut events = self.events.lock();
+        for notice in notices {
+            events.push(Event::noticed(now, generation, notice));
+        }
+        events.drain()
     }
 
     /// Ends running programs of an activation and makes later ones fail. For shutting down.
@@ -185,11 +208,16 @@ fn activate(
     };
     let activate = ActivateOptions {
         exec_gate: options.exec_gate(),
-        stop,
+        stop: stop.clone(),
     };
-    let activated = loaded
+    let mut activated = loaded
         .activate(host, &activate)
         .map_err(|failure| failure.into_error())?;
+    let mut further = routes::profile_refs(host, &loaded.source);
+    further.retain(|reference| !activated.by_ref.contains_key(&reference.to_string()));
+    activated
+        .by_ref
+        .extend(loaded.resolve_further(host, stop, &further));
     let generation = previous.map_or(1, |previous| previous.generation() + 1);
     Snapshot::build(generation, loaded, activated, access, previous)
 }

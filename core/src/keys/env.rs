@@ -301,13 +301,12 @@ impl Collector<'_> {
     fn numbered(&mut self, prefix: &str) {
         let mut found = self.env.with_prefix(prefix);
         found.retain(|(name, _)| name.len() > prefix.len());
-        let suffix = |name: &'_ str| name.get(prefix.len()..).unwrap_or_default().to_owned();
-        found.sort_by(|(a, _), (b, _)| by_number(&suffix(a), &suffix(b)));
+        found.sort_by(|(a, _), (b, _)| by_number(behind(a, prefix), behind(b, prefix)));
         for (name, value) in found {
-            let suffix = suffix(name);
+            let suffix = behind(name, prefix);
             if NOT_KEYS
                 .iter()
-                .any(|word| word.eq_ignore_ascii_case(&suffix))
+                .any(|word| word.eq_ignore_ascii_case(suffix))
             {
                 self.found.not_keys.push(name.to_owned());
             } else {
@@ -340,14 +339,19 @@ impl Collector<'_> {
     }
 }
 
+/// What follows a prefix.
+fn behind<'a>(name: &'a str, prefix: &str) -> &'a str {
+    name.get(prefix.len()..).unwrap_or_default()
+}
+
 /// Digits before other texts; digits by value, whatever their length; ties and others by bytes.
 fn by_number(a: &str, b: &str) -> Ordering {
-    let number = |text: &str| {
+    fn number(text: &str) -> Option<&str> {
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        digits.then(|| text.trim_start_matches('0').to_owned())
-    };
+        digits.then(|| text.trim_start_matches('0'))
+    }
     match (number(a), number(b)) {
-        (Some(x), Some(y)) => x.len().cmp(&y.len()).then(x.cmp(&y)).then(a.cmp(b)),
+        (Some(x), Some(y)) => x.len().cmp(&y.len()).then(x.cmp(y)).then(a.cmp(b)),
         (Some(_), None) => Ordering::Less,
         (None, Some(_)) => Ordering::Greater,
         (None, None) => a.cmp(b),

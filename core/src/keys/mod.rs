@@ -5,4 +5,4 @@ mod env;
 
 pub use classify::{Classification, Signal, Transport};
 pub(crate) use classify::{Classifier, proactive_reset};
-pub(crate) use env::{EnvKey, EnvKeys, first_variable};
+pub(crate) use env::{EnvKeys, first_variable};

@@ -48,6 +48,8 @@ pub(crate) struct AgentProfiles {
 struct State {
     /// What is not in the store yet, oldest first.
     pending: Vec<Pending>,
+    /// Where the latest event of each profile is in `pending`.
+    latest: HashMap<String, usize, RandomState>,
     /// What is being written.
     in_flight: Vec<Pending>,
     memories: HashMap<String, Arc<Memory>, RandomState>,
@@ -257,6 +259,7 @@ impl AgentProfiles {
                 return true;
             }
             state.in_flight = std::mem::take(&mut state.pending);
+            state.latest.clear();
             state.in_flight.clone()
         };
         let written = self
@@ -283,6 +286,7 @@ impl AgentProfiles {
                     let mut events = std::mem::take(&mut state.in_flight);
                     events.append(&mut state.pending);
                     state.pending = events;
+                    state.reindex();
                     let now = self.host.clock.now_ms();
                     // Not again at once: the next try is as far away as a regular one.
                     for pending in state.pending.iter_mut().filter(|pending| pending.minor) {
@@ -388,36 +392,50 @@ impl State {
     /// Events that say the same about one profile become one.
     fn push(&mut self, new: Pending) {
         let last = self
-            .pending
-            .iter_mut()
-            .rev()
-            .take(64)
-            .find(|known| known.profile == new.profile);
+            .latest
+            .get(&new.profile)
+            .and_then(|at| self.pending.get_mut(*at));
         if let Some(last) = last.filter(|last| last.minor && new.minor) {
             if merge(&mut last.event, &new.event) {
                 return;
             }
         }
         if self.pending.len() >= MAX_PENDING {
-            let oldest = self
-                .pending
-                .iter()
-                .position(|pending| pending.minor)
-                .unwrap_or(0);
-            self.pending.remove(oldest);
-            let told = self
-                .notices
-                .iter()
-                .any(|notice| notice.code == Code::UsageDropped);
-            if !told {
-                self.notices.push(Notice {
-                    code: Code::UsageDropped,
-                    message: format!("more than {MAX_PENDING} usage events wait for the store"),
-                    details: Value::Null,
-                });
-            }
+            self.drop_oldest();
         }
+        self.latest.insert(new.profile.clone(), self.pending.len());
         self.pending.push(new);
+    }
+
+    /// Makes room: a tenth of the events goes, those that change no window first.
+    fn drop_oldest(&mut self) {
+        let mut surplus = MAX_PENDING / 10;
+        for only_minor in [true, false] {
+            self.pending.retain(|pending| {
+                let goes = surplus > 0 && (pending.minor || !only_minor);
+                surplus -= usize::from(goes);
+                !goes
+            });
+        }
+        self.reindex();
+        let told = self
+            .notices
+            .iter()
+            .any(|notice| notice.code == Code::UsageDropped);
+        if !told {
+            self.notices.push(Notice {
+                code: Code::UsageDropped,
+                message: format!("more than {MAX_PENDING} usage events wait for the store"),
+                details: Value::Null,
+            });
+        }
+    }
+
+    fn reindex(&mut self) {
+        let events = self.pending.iter().enumerate();
+        self.latest = events
+            .map(|(at, pending)| (pending.profile.clone(), at))
+            .collect();
     }
 
     fn is_due(&self, now: u64, flush_ms: u64) -> bool {

@@ -13,18 +13,20 @@ mod view;
 
 pub(crate) use agent::{AgentProfiles, Notice};
 pub use credential::Kind;
-pub(crate) use credential::{Credential, Expiry, Material};
+pub(crate) use credential::{Expiry, Material};
 pub use edit::{NewCredential, ProfileMaterial};
 pub(crate) use edit::{clear_cooldown, put_profile, remove_profile, set_order};
 pub use eligibility::Eligibility;
-pub(crate) use eligibility::{PolicyViolation, Verdict, policy_violations};
+pub(crate) use eligibility::{Verdict, policy_violations};
 pub use order::OrderSource;
-pub(crate) use order::{Order, OrderQuery, resolve_order};
+pub(crate) use order::{OrderQuery, Ranked, resolve_order};
 pub(crate) use record::Record;
 pub(crate) use store::{
     Document, Durability, FileStore, HeldStore, LockFailure, LockFile, ProfileStore, Pulse,
     StoreOptions, Stored,
 };
+#[cfg(feature = "testing")]
+pub(crate) use store::StoreVersion;
 pub use usage::Clear;
 pub(crate) use usage::{
     Blocking, BlockingKind, Subject, UsageEvent, apply, blocking, unavailable_reason,

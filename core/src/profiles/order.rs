@@ -1,6 +1,11 @@
 //! The order in which the profiles of a provider are tried. Pure: no clock but the time that is
 //! given, no writes, no randomness.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::credential::Kind;
 use super::eligibility::{Eligibility, Verdict};
 use super::usage::{Blocking, blocking};
 use super::view::View;
@@ -40,6 +45,7 @@ pub(crate) struct Base {
     /// has something to offer.
     pub(crate) explicit: bool,
     entries: Vec<BaseEntry>,
+    told: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -59,12 +65,51 @@ pub(crate) struct Ranked {
     pub(crate) blocking: Option<Blocking>,
 }
 
-/// An order and what was left out of it.
+/// An order: an iterator, because usually only the first is wanted and sorting costs more than
+/// everything else.
 #[derive(Debug)]
 pub(crate) struct Order {
     pub(crate) explicit: bool,
     pub(crate) source: OrderSource,
-    pub(crate) ranked: Vec<Ranked>,
+    preferred: Option<Ranked>,
+    available: BinaryHeap<Reverse<Rank>>,
+    cooling: Vec<Ranked>,
+    /// How many of `cooling`, which is sorted when it is reached, have been given.
+    given: Option<usize>,
+}
+
+/// What available profiles are sorted by: last resorts, type, expired access tokens, last use,
+/// place in the base list. The last number is the place in the view.
+type Rank = (bool, Option<(Kind, bool, (u64, u64))>, usize, usize);
+
+impl Order {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.preferred.is_none() && self.available.is_empty() && self.cooling.is_empty()
+    }
+}
+
+impl Iterator for Order {
+    type Item = Ranked;
+
+    fn next(&mut self) -> Option<Ranked> {
+        if let Some(preferred) = self.preferred.take() {
+            return Some(preferred);
+        }
+        if let Some(Reverse((.., index))) = self.available.pop() {
+            return Some(Ranked {
+                index,
+                blocking: None,
+            });
+        }
+        let given = self.given.unwrap_or_else(|| {
+            // Stable, so that ties keep the order of the base list.
+            self.cooling
+                .sort_by_key(|ranked| ranked.blocking.map(|blocking| blocking.until));
+            0
+        });
+        self.given = Some(given + 1);
+        self.cooling.get(given).copied()
+    }
 }
 
 /// What an order is asked for.
@@ -125,7 +170,13 @@ impl Base {
             source,
             explicit: matches!(source, OrderSource::Stored | OrderSource::Config),
             entries: entries.collect(),
+            told: AtomicBool::new(false),
         }
+    }
+
+    /// True for the first caller only.
+    pub(crate) fn tell_once(&self) -> bool {
+        !self.told.swap(true, Ordering::Relaxed)
     }
 
     /// Ids that were left out at a time, with the reason.
@@ -145,8 +196,17 @@ impl Base {
 pub(crate) fn resolve_order(view: &View, query: OrderQuery<'_>) -> Order {
     let provider = normalise_provider(query.provider, &view.routing.aliases);
     let base = view.base(&provider);
-    let (mut available, mut cooling) = (Vec::with_capacity(base.entries.len()), Vec::new());
-    for entry in &base.entries {
+    let preferred = query.prefer.and_then(|id| view.index_of(id));
+    let mut order = Order {
+        explicit: base.explicit,
+        source: base.source,
+        preferred: None,
+        available: BinaryHeap::new(),
+        cooling: Vec::new(),
+        given: None,
+    };
+    let mut available = Vec::with_capacity(base.entries.len());
+    for (place, entry) in base.entries.iter().enumerate() {
         let profile = entry
             .index
             .and_then(|index| Some((index, view.profiles.get(index)?)));
@@ -162,48 +222,23 @@ pub(crate) fn resolve_order(view: &View, query: OrderQuery<'_>) -> Order {
             query.now,
             profile.subject(&view.routing),
         );
-        match blocking {
-            Some(blocking) => cooling.push(Ranked {
-                index,
-                blocking: Some(blocking),
-            }),
-            None => {
-                let demoted = profile.memory.is_demoted(query.model, query.now);
-                let rank = (!base.explicit).then(|| {
-                    let expired = profile.credential.kind == super::Kind::OAuth
-                        && profile.credential.is_expired(query.now);
-                    (
-                        profile.credential.kind,
-                        expired,
-                        profile.last_use(query.now),
-                    )
-                });
-                available.push(((demoted, rank), index));
-            }
+        let ranked = Ranked { index, blocking };
+        if preferred == Some(index) {
+            order.preferred = Some(ranked);
+        } else if blocking.is_some() {
+            order.cooling.push(ranked);
+        } else {
+            let demoted = profile.memory.is_demoted(query.model, query.now);
+            let credential = &profile.credential;
+            let rank = (!base.explicit).then(|| {
+                let expired = credential.kind == Kind::OAuth && credential.is_expired(query.now);
+                (credential.kind, expired, profile.last_use(query.now))
+            });
+            available.push(Reverse((demoted, rank, place, index)));
         }
     }
-    // Stable, so that ties keep the order of the base list.
-    available.sort_by(|(a, _), (b, _)| a.cmp(b));
-    cooling.sort_by_key(|ranked| ranked.blocking.map(|blocking| blocking.until));
-    let mut ranked: Vec<Ranked> = available
-        .into_iter()
-        .map(|(_, index)| Ranked {
-            index,
-            blocking: None,
-        })
-        .collect();
-    ranked.append(&mut cooling);
-    if let Some(index) = query.prefer.and_then(|id| view.index_of(id)) {
-        if let Some(at) = ranked.iter().position(|ranked| ranked.index == index) {
-            let preferred = ranked.remove(at);
-            ranked.insert(0, preferred);
-        }
-    }
-    Order {
-        explicit: base.explicit,
-        source: base.source,
-        ranked,
-    }
+    order.available = available.into();
+    order
 }
 
 #[cfg(test)]
@@ -234,9 +269,8 @@ mod tests {
         )
     }
 
-    fn ids(view: &View, order: &Order) -> Vec<String> {
-        order
-            .ranked
+    fn ids(view: &View, ranked: &[Ranked]) -> Vec<String> {
+        ranked
             .iter()
             .map(|ranked| view.profiles[ranked.index].id.clone())
             .collect()
@@ -274,7 +308,7 @@ mod tests {
             let view = view(&store, &config);
             let prefer = format!("a:{prefer}");
             let query = OrderQuery { provider: "a", model: None, prefer: None, now: NOW };
-            let order = resolve_order(&view, query);
+            let order: Vec<Ranked> = resolve_order(&view, query).collect();
             let found = ids(&view, &order);
             let mut wanted: Vec<String> = (0..profiles.len())
                 .filter(|n| profiles[*n].3 != 1 || profiles[*n].1 > 20)
@@ -285,9 +319,10 @@ mod tests {
             sorted.sort();
             wanted.sort();
             prop_assert_eq!(sorted, wanted);
-            prop_assert!(order.ranked.is_sorted_by_key(|r| r.blocking.map(|b| b.until)));
-            let preferred = resolve_order(&view, OrderQuery { prefer: Some(&prefer), ..query });
-            prop_assert_eq!(preferred.ranked.len(), order.ranked.len());
+            prop_assert!(order.is_sorted_by_key(|r| r.blocking.map(|b| b.until)));
+            let query = OrderQuery { prefer: Some(&prefer), ..query };
+            let preferred: Vec<Ranked> = resolve_order(&view, query).collect();
+            prop_assert_eq!(preferred.len(), order.len());
             if found.contains(&prefer) {
                 prop_assert_eq!(&ids(&view, &preferred)[0], &prefer);
             }

@@ -15,6 +15,7 @@ use super::store::{Document, StoreVersion};
 use super::usage::{Subject, UsageEvent, apply};
 use crate::config::{Inherit, Routing, auth_provider};
 use crate::secrets::Defaults;
+use crate::text::SecretText;
 
 /// What this process knows about a candidate and never writes down.
 #[derive(Debug, Default)]
@@ -24,6 +25,8 @@ pub(crate) struct Memory {
     turn: AtomicU64,
     /// Whether it is on trial before the end of its window.
     pub(crate) probing: AtomicBool,
+    /// The material that a provider rejected last.
+    rejected: Mutex<Option<SecretText>>,
     has_demotions: AtomicBool,
     /// Sorted last until then: for one model, or for all.
     demotions: Mutex<Vec<(Option<String>, u64)>>,
@@ -57,6 +60,19 @@ impl Memory {
         }
         demotions.push((model.map(str::to_owned), until));
         self.has_demotions.store(true, Ordering::Relaxed);
+    }
+
+    /// Remembers material that a provider has rejected.
+    pub(crate) fn reject(&self, secret: &SecretText) {
+        *self.rejected.lock() = Some(secret.clone());
+    }
+
+    /// Whether material is known to be another one than was rejected.
+    pub(crate) fn has_changed(&self, secret: &SecretText) -> bool {
+        self.rejected
+            .lock()
+            .as_ref()
+            .is_some_and(|rejected| rejected != secret)
     }
 
     pub(crate) fn is_demoted(&self, model: Option<&str>, now: u64) -> bool {
@@ -158,6 +174,16 @@ impl View {
             profiles,
             routing: Arc::clone(routing),
             shared: Arc::new(shared),
+        }
+    }
+
+    /// The view of an agent without profiles.
+    pub(crate) fn empty(routing: &Arc<Routing>) -> Self {
+        Self {
+            version: StoreVersion::default(),
+            profiles: Vec::new(),
+            routing: Arc::clone(routing),
+            shared: Arc::default(),
         }
     }
 

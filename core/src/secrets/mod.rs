@@ -38,7 +38,7 @@ pub(crate) use rules::Rules;
 pub(crate) use sensitive::is_sensitive_key;
 pub(crate) use value::wipe;
 
-use crate::config::{Issue, Part, Severity, Source, report_misplaced};
+use crate::config::{Issue, Part, Routing, Severity, Source, report_misplaced};
 use crate::error::{Code, Error};
 use crate::host::Host;
 use crate::json::{Path, lookup};
@@ -62,7 +62,7 @@ pub(crate) struct Loaded {
 
 /// Takes a configuration through classification, substitution and validation.
 pub(crate) fn load(mut source: Source, rules: Rules) -> Result<Loaded, Error> {
-    let defaults = reference::Defaults::read(&source.tree);
+    let defaults = Defaults::read(&source.tree);
     let args = secrets_in_args(&source.tree);
     let Collected {
         surfaces,
@@ -101,7 +101,7 @@ pub(crate) fn load(mut source: Source, rules: Rules) -> Result<Loaded, Error> {
     loaded.validate()
 }
 
-fn collect_into(source: &mut Source, rules: &Rules, defaults: &reference::Defaults) -> Collected {
+fn collect_into(source: &mut Source, rules: &Rules, defaults: &Defaults) -> Collected {
     let found = collect(&mut source.tree, rules, defaults);
     let secret = found.secret_paths();
     source.substitute(&|path| secret.contains(path));
@@ -167,6 +167,10 @@ impl Loaded {
         }
         for issue in issues {
             self.source.push(issue);
+        }
+        let (_, problems) = Routing::read(&self.source.tree);
+        for problem in problems {
+            self.source.push(Issue::mismatch(Severity::Error, problem));
         }
         report_misplaced(&mut self.source);
         self.source.finish()?;
@@ -346,6 +350,30 @@ impl Loaded {
             reports: resolution.reports,
             redaction_hits,
         })
+    }
+
+    /// Resolves references beyond the surfaces, such as those of auth profiles. What cannot be
+    /// resolved is left out: whoever uses such a profile is told then.
+    pub(crate) fn resolve_further(
+        &self,
+        host: &Host,
+        stop: Stop,
+        wanted: &BTreeSet<SecretRef>,
+    ) -> Vec<(String, SecretValue)> {
+        let resolver = Resolver {
+            host,
+            env: &self.source.env,
+            home: &self.source.places.home,
+            state_dir: &self.source.places.state,
+            providers: &self.providers,
+            stop,
+            exec_gate: false,
+        };
+        let resolution = resolver.resolve(wanted, false);
+        let values = resolution.values.iter();
+        values
+            .filter_map(|(reference, value)| Some((reference.to_string(), secret_of(value)?)))
+            .collect()
     }
 
     /// The references that an active surface needs; what is wrong with it without any I/O.

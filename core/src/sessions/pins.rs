@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::models::ModelRef;
 use crate::config::auth_provider;
-use crate::profiles::{Order, View};
+use crate::profiles::{Ranked, View};
 
 /// Who chose the profile of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,7 +191,7 @@ pub(crate) struct PinDecision {
 }
 
 /// Decides about the pin of a session, given the order of the provider's profiles.
-pub(crate) fn resolve_pin(query: PinQuery<'_>, order: &Order, view: &View) -> PinDecision {
+pub(crate) fn resolve_pin(query: PinQuery<'_>, ranked: &[Ranked], view: &View) -> PinDecision {
     let id_of = |index: usize| view.profiles.get(index).map(|profile| profile.id.clone());
     let auto = |index: Option<usize>, dropped| {
         let profile = index.and_then(id_of);
@@ -206,7 +206,6 @@ pub(crate) fn resolve_pin(query: PinQuery<'_>, order: &Order, view: &View) -> Pi
             dropped,
         }
     };
-    let ranked = &order.ranked;
     let available = ranked.iter().find(|ranked| ranked.blocking.is_none());
     let first = available.or(ranked.first()).map(|ranked| ranked.index);
     let Some(pin) = query.pin else {

@@ -147,7 +147,13 @@ fn is_status(number: u64) -> bool {
 fn parse(candidate: &str) -> Option<Value> {
     let start = candidate.find('{')?;
     let rest = candidate.get(start..)?;
-    measure(rest, MAX_DEPTH).ok()?;
+    let opens = rest
+        .bytes()
+        .filter(|byte| matches!(byte, b'{' | b'['))
+        .count();
+    if opens > MAX_DEPTH {
+        measure(rest, MAX_DEPTH).ok()?;
+    }
     serde_json::Deserializer::from_str(rest)
         .into_iter::<Value>()
         .next()?

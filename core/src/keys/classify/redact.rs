@@ -19,7 +19,7 @@ pub(super) fn redact(message: &str, secret: Option<&str>) -> String {
     let message = super::extract::cut(message, 8 * MAX_CHARS);
     let known = secret.filter(|secret| secret.len() >= MIN_SECRET);
     let known = known.map(|secret| message.replace(secret, STAND_IN));
-    let mut shown = String::new();
+    let mut shown = String::with_capacity(MAX_CHARS.min(message.len()));
     let mut after_bearer = false;
     for word in known
         .as_deref()
@@ -28,6 +28,10 @@ pub(super) fn redact(message: &str, secret: Option<&str>) -> String {
     {
         if word.is_empty() {
             continue;
+        }
+        // At most four bytes a character: this is enough to fill the message.
+        if shown.len() > 4 * MAX_CHARS || (shown.len() > MAX_CHARS && shown.is_ascii()) {
+            break;
         }
         if !shown.is_empty() {
             shown.push(' ');
