@@ -22,13 +22,15 @@ mod text;
 
 pub use config::{EnvOrigin, EnvView, Issue, Locations, Probe, Severity};
 pub use engine::{
-    Attempt, ChatReply, Engine, Event, Exhausted, Lease, LeaseRequest, ModelChoice, Options,
-    RefreshFailure, RefreshRequest, Refreshed, Refresher, ReloadReport, Verdict,
+    Attempt, ChatReply, Engine, Event, Exhausted, Lease, LeaseRequest, LoginDone, LoginOptions,
+    ModelChoice, OauthToken, Options, RefreshFailure, RefreshRequest, Refreshed, Refresher,
+    ReloadReport, TokenLife, Verdict,
 };
 pub use error::{Class, Code, CodeInfo, Error, FailureScope, Kind, Reason, Result};
 pub use host::Host;
 pub use json::Path;
 pub use keys::{Classification, Signal, Transport};
+pub use oauth::{LoginFlow, TokenProblem, check_setup_token, parse_duration, profile_slug};
 pub use profiles::{
     Clear, Eligibility, Kind as CredentialKind, NewCredential, OrderSource, ProfileMaterial,
 };

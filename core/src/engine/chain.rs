@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::lease::{Attempt, Lease, LeaseId, LeaseRequest};
-use super::refresh::RefreshRequest;
+use super::refresh::{RefreshRequest, TokenLife};
 use super::routes::{Extra, Router, Routes};
 use crate::config::{EnvCandidates, Probe, Routing, auth_provider};
 use crate::error::{Code, Error, FailureScope, Reason, Result};
@@ -543,7 +543,6 @@ impl Router {
             Expiry::At(at) => Some(at),
             _ => None,
         };
-        let soon = expires.is_some_and(|at| at < now.saturating_add(chain.request.min_valid_ms));
         let secret = match &credential.material {
             crate::profiles::Material::Inline(secret) => Some(secret.clone()),
             crate::profiles::Material::Missing => None,
@@ -557,9 +556,25 @@ impl Router {
                 Some(SecretText::new(clean.into_owned()))
             }
         };
+        let soon = expires.is_some_and(|at| at < now.saturating_add(chain.request.min_valid_ms));
+        let due = credential.kind == Kind::OAuth && {
+            let life = TokenLife {
+                access: secret.as_ref(),
+                expires,
+                issued_at: credential.issued_at,
+                has_refresh: credential.refresh.is_some(),
+                min_valid_ms: chain.request.min_valid_ms,
+                now_ms: now,
+            };
+            let refresher = self.refresher.read();
+            let refresher = refresher
+                .as_ref()
+                .filter(|known| known.knows(&credential.provider));
+            refresher.map_or(soon, |refresher| refresher.is_due(&life))
+        };
         let warning = soon.then_some("expires_soon");
         match (credential.kind, secret) {
-            (Kind::OAuth, secret) if soon || secret.is_none() => {
+            (Kind::OAuth, secret) if due || secret.is_none() => {
                 self.refresh(chain, profile, false, now).or_else(|skip| {
                     // What is still valid is better than nothing.
                     let valid = secret.filter(|_| expires.is_some_and(|at| now < at));
@@ -604,7 +619,7 @@ impl Router {
             .refresher
             .read()
             .clone()
-            .filter(|_| chain.request.refresh);
+            .filter(|refresher| chain.request.refresh && refresher.knows(provider));
         let Some(refresher) = refresher else {
             return Err(failed(
                 Code::RefreshUnavailable,

@@ -4,6 +4,7 @@ mod chain;
 mod chat;
 mod events;
 mod lease;
+mod oauth;
 mod options;
 mod profiles;
 mod refresh;
@@ -30,8 +31,10 @@ pub use chat::{ChatReply, ModelChoice};
 pub use events::Event;
 use events::EventQueue;
 pub use lease::{Attempt, Exhausted, Lease, LeaseRequest, Verdict};
+pub use oauth::{LoginDone, LoginOptions, OauthToken};
+use oauth::OauthParts;
 pub use options::Options;
-pub use refresh::{RefreshFailure, RefreshRequest, Refreshed, Refresher};
+pub use refresh::{RefreshFailure, RefreshRequest, Refreshed, Refresher, TokenLife};
 use routes::Router;
 
 /// The credentials of one configuration, kept current.
@@ -51,6 +54,7 @@ pub struct Engine {
     events: Mutex<EventQueue>,
     cancel: Cancel,
     router: Arc<Router>,
+    oauth: Arc<OauthParts>,
 }
 
 /// What a reload did.
@@ -83,6 +87,7 @@ impl Engine {
         let snapshot = Arc::new(activate(&host, &options, &access, &cancel, None)?);
         let engine = Self {
             router: Router::new(host.clone(), &snapshot),
+            oauth: OauthParts::new(host.clone(), &snapshot),
             access,
             current: ArcSwap::new(snapshot),
             activation: Mutex::default(),
@@ -92,6 +97,7 @@ impl Engine {
             host,
             options,
         };
+        engine.oauth.serve(&engine.router);
         let now = engine.host.clock.now_ms();
         engine.events.lock().push(Event::activated(now));
         Ok(engine)
@@ -148,6 +154,7 @@ impl Engine {
                 let snapshot = Arc::new(snapshot);
                 self.current.store(Arc::clone(&snapshot));
                 self.router.replace(&snapshot);
+                self.oauth.replace(&snapshot);
                 if self.degraded.swap(false, Ordering::AcqRel) {
                     events.push(Event::recovered(now, generation));
                 }

@@ -18,6 +18,37 @@ pub trait Refresher: Send + Sync {
     /// What stands against it. The failure is also held against the profile, unless it is
     /// [`RefreshFailure::busy`].
     fn refresh(&self, request: &RefreshRequest) -> Result<Refreshed, RefreshFailure>;
+
+    /// Whether it can refresh tokens of a provider at all.
+    fn knows(&self, provider: &str) -> bool {
+        let _ = provider;
+        true
+    }
+
+    /// Whether a token is to be refreshed before it is used. Called for every lease, so it only
+    /// calculates. By default: when it ends within [`TokenLife::min_valid_ms`].
+    fn is_due(&self, token: &TokenLife<'_>) -> bool {
+        let needed = token.now_ms.saturating_add(token.min_valid_ms);
+        token.expires.is_some_and(|at| at < needed)
+    }
+}
+
+/// What is known about the life of a stored token. Times are milliseconds since 1970.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct TokenLife<'a> {
+    /// The access token, if there is one.
+    pub access: Option<&'a SecretText>,
+    /// Its end, when it is known.
+    pub expires: Option<u64>,
+    /// When it was asked for, when that is known.
+    pub issued_at: Option<u64>,
+    /// Whether there is a refresh token.
+    pub has_refresh: bool,
+    /// How long it must be valid, in milliseconds.
+    pub min_valid_ms: u64,
+    /// The time now.
+    pub now_ms: u64,
 }
 
 /// What is to be refreshed.

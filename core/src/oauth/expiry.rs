@@ -1,7 +1,5 @@
 //! When an access token is fresh enough, and when it must be renewed.
 
-/// Longest margin before the end of a token in which a refresh is tried, unless set otherwise.
-pub(crate) const MARGIN_MS: u64 = 300_000;
 /// Longest margin in which the token is not used any more.
 const HARD_MARGIN_MS: u64 = 10_000;
 /// An issue further in the future than this says nothing.
@@ -64,6 +62,7 @@ impl Validity {
 mod tests {
     use super::*;
 
+    const MARGIN_MS: u64 = 300_000;
     const NOW: u64 = 1_795_359_600_000;
 
     fn known(issued: u64, expires: u64) -> Validity {

@@ -51,6 +51,8 @@ pub struct LoginFlow {
     warnings: Vec<String>,
     sent_at: u64,
     code: Option<SecretText>,
+    /// Agent, profile id and whether to replace, as they were asked for.
+    pub(crate) target: (Option<String>, Option<String>, bool),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,6 +131,7 @@ impl LoginFlow {
             warnings,
             sent_at: 0,
             code: None,
+            target: (None, None, false),
             provider,
         })
     }
@@ -178,6 +181,11 @@ impl LoginFlow {
     /// What a person should know; taken once.
     pub fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
+    }
+
+    /// Whether nothing can complete it any more.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Done | Phase::Failed)
     }
 
     pub(crate) fn description(&self) -> &Provider {

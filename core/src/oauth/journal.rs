@@ -93,6 +93,21 @@ impl<'a> Journal<'a> {
         Ok(Intent { content, file })
     }
 
+    /// Whether something of this size can be written beside the store, before a person signs in.
+    pub(crate) fn check(&self, store_len: usize) -> io::Result<()> {
+        let this = self.host.locks.this_process().pid;
+        let probe = self.intent.with_extension(format!("probe-{this}"));
+        let text = vec![b' '; store_len + RESERVE];
+        match self.host.files.create_private(&probe, &text, MODE) {
+            Ok(_) => self.host.files.remove_file(&probe),
+            // Left by a process that had this id; it can be replaced, so it can be written.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.host.files.remove_file(&probe)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// The refresh is over, and everything is in the store.
     pub(crate) fn end(&self) {
         self.remove(&self.intent);

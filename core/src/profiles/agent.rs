@@ -93,6 +93,11 @@ impl AgentProfiles {
         self.store.path()
     }
 
+    /// The store itself, for work that needs more than one step.
+    pub(crate) fn store(&self) -> &dyn ProfileStore {
+        &*self.store
+    }
+
     /// What is known now. Looks at the identity of the store, and reads it when that has changed;
     /// a store that cannot be read any more is served from memory.
     pub(crate) fn view(&self, routing: &Arc<Routing>) -> Result<Arc<View>> {

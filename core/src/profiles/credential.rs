@@ -81,6 +81,10 @@ pub(crate) struct Credential {
     pub(crate) account_id: Option<String>,
     pub(crate) project_id: Option<String>,
     pub(crate) enterprise_url: Option<String>,
+    /// When the access token was asked for, in milliseconds since 1970.
+    pub(crate) issued_at: Option<u64>,
+    /// The login is another program's, and read from there.
+    pub(crate) linked: bool,
     /// Fields of OAuth that hold references, which is not allowed.
     pub(crate) forbidden_refs: Vec<&'static str>,
 }
@@ -153,6 +157,7 @@ impl Credential {
             Kind::Token => material(entry, "token", "tokenRef", defaults),
             _ => secret("access").map_or(Material::Missing, Material::Inline),
         };
+        let ours = |key: &str| entry.get("oa").and_then(|ours| ours.get(key));
         let is_ref = |key: &&&str| {
             entry
                 .get(**key)
@@ -170,6 +175,8 @@ impl Credential {
             account_id: owned("accountId"),
             project_id: owned("projectId"),
             enterprise_url: owned("enterpriseUrl"),
+            issued_at: ours("issuedAt").and_then(Value::as_u64),
+            linked: kind == Kind::OAuth && ours("external").is_some_and(Value::is_object),
             forbidden_refs: match kind {
                 Kind::OAuth => OAUTH_FIELDS.iter().filter(is_ref).copied().collect(),
                 _ => Vec::new(),

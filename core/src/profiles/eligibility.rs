@@ -96,7 +96,8 @@ impl Verdict {
                 return refused(Eligibility::ModeMismatch);
             }
         }
-        if credential.material == Material::Missing && credential.refresh.is_none() {
+        let empty = credential.material == Material::Missing && credential.refresh.is_none();
+        if empty && !credential.linked {
             return refused(Eligibility::MissingCredential);
         }
         match (credential.kind, credential.expiry) {

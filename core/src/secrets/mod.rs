@@ -38,7 +38,7 @@ pub(crate) use rules::Rules;
 pub(crate) use sensitive::is_sensitive_key;
 pub(crate) use value::wipe;
 
-use crate::config::{Issue, Part, Routing, Severity, Source, report_misplaced};
+use crate::config::{Issue, Part, OauthSettings, Routing, Severity, Source, report_misplaced};
 use crate::error::{Code, Error};
 use crate::host::Host;
 use crate::json::{Path, lookup};
@@ -169,7 +169,8 @@ impl Loaded {
             self.source.push(issue);
         }
         let (_, problems) = Routing::read(&self.source.tree);
-        for problem in problems {
+        let (_, of_oauth) = OauthSettings::read(&self.source.tree);
+        for problem in problems.into_iter().chain(of_oauth) {
             self.source.push(Issue::mismatch(Severity::Error, problem));
         }
         report_misplaced(&mut self.source);

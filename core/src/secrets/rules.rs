@@ -98,6 +98,7 @@ fn built_in() -> Vec<Rule> {
         Rule::new("models.providers.*.request.auth.token", "provider:{0}"),
         Rule::new("models.providers.*.request.auth.value", "provider:{0}"),
         Rule::new("models.providers.*.request.headers.*", "provider:{0}").header(),
+        Rule::new("oauth.providers.*.clientSecret", "oauth:{0}"),
         Rule::new("skills.entries.*.apiKey", "skill:{0}"),
         Rule::new("agents.list[].memorySearch.remote.apiKey", "memory:{agent}"),
         Rule::new(
