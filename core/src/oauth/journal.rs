@@ -42,9 +42,14 @@ pub(crate) struct Found {
 
 /// The intent of this process.
 pub(crate) struct Intent {
-    content: Value,
+    /// What stands before the answer: the intent, then the mark.
+    head: String,
     file: Box<dyn Overwrite>,
 }
+
+/// Between the intent and the answer, which follows as it came: status, line feed, body. The
+/// rest of the file is spaces.
+const MARK: &str = "\nanswer ";
 
 impl<'a> Journal<'a> {
     pub(crate) fn new(host: &'a Host, store: &Path, profile_id: &'a str) -> Self {
@@ -81,6 +86,7 @@ impl<'a> Journal<'a> {
             "startedAt": self.host.clock.now_ms(),
         });
         let mut text = content.to_string();
+        let head = format!("{text}{MARK}");
         let size = store_len + RESERVE;
         text.extend(std::iter::repeat_n(' ', size.saturating_sub(text.len())));
         let file = match self.host.files.create_private(&self.intent, text.as_bytes(), MODE) {
@@ -90,7 +96,7 @@ impl<'a> Journal<'a> {
             }
             result => result?,
         };
-        Ok(Intent { content, file })
+        Ok(Intent { head, file })
     }
 
     /// Whether something of this size can be written beside the store, before a person signs in.
@@ -115,7 +121,13 @@ impl<'a> Journal<'a> {
 
     /// An intent that somebody left.
     pub(crate) fn found(&self) -> Option<Found> {
-        let tree = self.read(&self.intent)?;
+        let bytes = self.bytes(&self.intent)?;
+        let whole = std::str::from_utf8(&bytes).ok()?;
+        let (intent, answer) = match whole.split_once(MARK) {
+            Some((intent, answer)) => (intent, answer_of(answer)),
+            None => (whole, None),
+        };
+        let tree: Value = serde_json::from_str(intent.trim_end()).ok()?;
         let text = |key: &str| tree.get(key).and_then(Value::as_str).unwrap_or_default();
         let number = |key: &str| tree.get(key).and_then(Value::as_u64);
         let this = self.host.locks.this_process();
@@ -127,22 +139,12 @@ impl<'a> Journal<'a> {
                     ticks.is_none() || ticks == number("starttime")
                 }
             };
-        let answer = tree.get("answer").and_then(|answer| {
-            let body = answer.get("body")?.as_str()?;
-            Some(HttpAnswer {
-                status: u16::try_from(answer.get("status")?.as_u64()?).ok()?,
-                headers: Vec::new(),
-                body: Zeroizing::new(body.as_bytes().to_vec()),
-            })
-        });
-        let found = Found {
+        Some(Found {
             digest: text("refreshDigest").to_owned(),
             started_at: number("startedAt").unwrap_or(0),
             alive,
             answer,
-        };
-        wipe(tree);
-        Some(found)
+        })
     }
 
     /// Keeps a credential that could not be written into the store.
@@ -170,8 +172,11 @@ impl<'a> Journal<'a> {
     }
 
     fn read(&self, path: &Path) -> Option<Value> {
-        let bytes = self.host.files.open(path).ok()?.read_to_limit(MAX_BYTES).ok()??;
-        serde_json::from_slice(&bytes).ok()
+        serde_json::from_slice(&self.bytes(path)?).ok()
+    }
+
+    fn bytes(&self, path: &Path) -> Option<Zeroizing<Vec<u8>>> {
+        self.host.files.open(path).ok()?.read_to_limit(MAX_BYTES).ok()?
     }
 
     fn remove(&self, path: &Path) {
@@ -186,22 +191,26 @@ impl<'a> Journal<'a> {
 }
 
 impl Intent {
-    /// Writes the answer of the provider over the intent, before anything else is made of it.
+    /// Writes the answer of the provider behind the intent, as it came and before anything is
+    /// made of it: the shorter this takes, the less can be lost.
     pub(crate) fn answered(&self, answer: &HttpAnswer) {
-        let Ok(body) = std::str::from_utf8(&answer.body) else {
-            return;
-        };
-        let mut content = self.content.clone();
-        if let Value::Object(map) = &mut content {
-            map.insert("answer".to_owned(), json!({"status": answer.status, "body": body}));
-        }
-        let text = Zeroizing::new(content.to_string());
-        wipe(content);
-        if let Err(error) = self.file.overwrite(text.as_bytes()) {
+        let status = answer.status.to_string();
+        let parts = [self.head.as_bytes(), status.as_bytes(), b"\n", answer.body.as_slice()];
+        let text = Zeroizing::new(parts.concat());
+        if let Err(error) = self.file.overwrite(&text) {
             // The store is written next; only a crash right now would lose the answer.
             log::debug!(target: "openclaw_auth::oauth", "cannot note an answer: {}", error.kind());
         }
     }
+}
+
+fn answer_of(text: &str) -> Option<HttpAnswer> {
+    let (status, body) = text.split_once('\n')?;
+    Some(HttpAnswer {
+        status: status.parse().ok()?,
+        headers: Vec::new(),
+        body: Zeroizing::new(body.trim_end().as_bytes().to_vec()),
+    })
 }
 
 #[cfg(test)]
