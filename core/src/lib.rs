@@ -22,7 +22,7 @@ mod text;
 
 pub use config::{EnvOrigin, EnvView, Issue, Locations, Probe, Severity};
 pub use engine::{
-    Attempt, ChatReply, Engine, Event, Exhausted, Lease, LeaseRequest, LoginDone, LoginOptions,
+    Attempt, ChatReply, ClaudeCliDone, ConfigEdit, ConfigUpdate, Engine, Event, Exhausted, Lease, LeaseRequest, LoginDone, LoginOptions,
     ModelChoice, OauthToken, Options, RefreshFailure, RefreshRequest, Refreshed, Refresher,
     ReloadReport, TokenLife, Verdict,
 };
@@ -30,7 +30,9 @@ pub use error::{Class, Code, CodeInfo, Error, FailureScope, Kind, Reason, Result
 pub use host::Host;
 pub use json::Path;
 pub use keys::{Classification, Signal, Transport};
-pub use oauth::{LoginFlow, TokenProblem, check_setup_token, parse_duration, profile_slug};
+pub use oauth::{
+    LoginFlow, TokenProblem, check_setup_token, clean_pasted, parse_duration, profile_slug,
+};
 pub use profiles::{
     Clear, Eligibility, Kind as CredentialKind, NewCredential, OrderSource, ProfileMaterial,
 };

@@ -6,6 +6,7 @@
 
 mod blocklist;
 mod dotenv;
+mod edit;
 mod env;
 mod extension;
 mod include;
@@ -17,6 +18,7 @@ mod read;
 mod routing;
 mod substitute;
 
+pub(crate) use edit::{ProfileEntry, hides, name_profile, set_default_model, use_claude_cli};
 pub use env::{EnvOrigin, EnvView};
 pub use issue::{Issue, Severity};
 pub use locate::Locations;

@@ -2,6 +2,7 @@
 
 mod chain;
 mod chat;
+mod config_file;
 mod events;
 mod lease;
 mod oauth;
@@ -28,6 +29,7 @@ use crate::secrets::{self, ActivateOptions, Diagnostic, ProviderReport, Rules, S
 use crate::snapshot::{AccessParts, Changes, Snapshot};
 
 pub use chat::{ChatReply, ModelChoice};
+pub use config_file::{ClaudeCliDone, ConfigEdit, ConfigUpdate};
 pub use events::Event;
 use events::EventQueue;
 pub use lease::{Attempt, Exhausted, Lease, LeaseRequest, Verdict};

@@ -431,6 +431,16 @@ impl Engine {
         Ok(oauth.map(|profile| (profile.id.clone(), profile.credential.provider.clone())).collect())
     }
 
+    /// The kind of a stored profile; `None` when there is no profile of the id.
+    ///
+    /// # Errors
+    ///
+    /// `unknown_agent` or a `store_*` code.
+    pub fn profile_kind(&self, agent: Option<&str>, profile_id: &str) -> Result<Option<Kind>> {
+        let (_, _, view) = self.view(agent)?;
+        Ok(view.profile(profile_id).map(|profile| profile.credential.kind))
+    }
+
     fn token(&self, agent: Option<&str>, profile_id: &str, want: Want) -> Result<OauthToken> {
         let (routes, profiles, view) = self.view(agent)?;
         let inherited = view.profile(profile_id).is_some_and(|profile| profile.inherited);

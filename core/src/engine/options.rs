@@ -112,6 +112,11 @@ impl Options {
         self.host.clone().unwrap_or_else(Host::real)
     }
 
+    /// Whether the configuration was given as a text or value instead of a file.
+    pub(super) fn has_own_config(&self) -> bool {
+        matches!(self.input, Input::Text(_) | Input::Value(_))
+    }
+
     pub(super) fn read_options(&self) -> ReadOptions {
         ReadOptions {
             input: self.input.clone(),

@@ -350,6 +350,9 @@ codes! {
             "Check the spelling.";
     }
     Config Failure {
+        ConfigWriteFailed "config_write_failed"
+            "The configuration file could not be written; the old content is intact."
+            "Check owner and permissions of the file and its folder.";
         ConfigNotFound "config_not_found"
             "A configuration file that was named explicitly does not exist."
             "Correct the path, or remove the option or OPENCLAW_CONFIG_PATH to use the default place.";

@@ -33,8 +33,9 @@ pub(crate) use login::fresh as fresh_credential;
 pub(crate) use profile_id::{Newcomer, check_id as check_profile_id, choose as choose_profile_id};
 pub(crate) use refresh::{Fresh, Job, Refresher, Source, Want};
 pub(crate) use settings::Scene;
-pub use setup_token::{TokenProblem, check_setup_token, parse_duration, profile_slug};
-pub(crate) use setup_token::normalise as clean_pasted;
+pub use setup_token::{
+    TokenProblem, check_setup_token, clean_pasted, parse_duration, profile_slug,
+};
 
 use crate::text::SecretText;
 

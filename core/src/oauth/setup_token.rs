@@ -37,7 +37,7 @@ impl TokenProblem {
 
 /// A pasted secret without what terminals and mail programs put into it: line breaks, characters
 /// beyond Latin-1, surrounding white space and one pair of quotes.
-pub(crate) fn normalise(text: &str) -> String {
+pub fn clean_pasted(text: &str) -> String {
     let clean: String = text
         .chars()
         .filter(|c| !matches!(c, '\r' | '\n' | '\u{2028}' | '\u{2029}') && *c <= '\u{ff}')
@@ -58,7 +58,7 @@ pub(crate) fn normalise(text: &str) -> String {
 ///
 /// `oauth_setup_token_invalid`, with a hint when it is another kind of credential.
 pub fn check_setup_token(text: &str) -> Result<String> {
-    let token: String = normalise(text).chars().filter(|c| !c.is_ascii_whitespace()).collect();
+    let token: String = clean_pasted(text).chars().filter(|c| !c.is_ascii_whitespace()).collect();
     let Some(problem) = problem_of(&token) else {
         return Ok(token);
     };

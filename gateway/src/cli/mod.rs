@@ -2,6 +2,7 @@
 
 mod gateway;
 mod logger;
+mod models_auth;
 mod output;
 
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ pub(crate) fn main() -> ExitCode {
             let inner = matches.subcommand_matches("run").unwrap_or(matches);
             gateway::run(inner)
         }
+        Some(("models", matches)) => models_auth::run(matches),
         _ => {
             print(&command().render_help().to_string());
             Ok(0)
@@ -79,6 +81,7 @@ fn command() -> Command {
                 .global(true),
         ])
         .subcommand(gateway::command())
+        .subcommand(models_auth::command())
 }
 
 /// An option with a value.
