@@ -22,9 +22,9 @@ mod text;
 
 pub use config::{EnvOrigin, EnvView, Issue, Locations, Probe, Severity};
 pub use engine::{
-    Attempt, ChatReply, ClaudeCliDone, ConfigEdit, ConfigUpdate, Engine, Event, Exhausted, Lease, LeaseRequest, LoginDone, LoginOptions,
-    ModelChoice, OauthToken, Options, RefreshFailure, RefreshRequest, Refreshed, Refresher,
-    ReloadReport, TokenLife, Verdict,
+    Attempt, ChatReply, ClaudeCliDone, ConfigEdit, ConfigUpdate, Engine, Event, Exhausted, Lease,
+    LeaseRequest, LoginDone, LoginOptions, ModelChoice, OauthToken, Options, RefreshFailure,
+    RefreshRequest, Refreshed, Refresher, ReloadReport, TokenLife, Verdict,
 };
 pub use error::{Class, Code, CodeInfo, Error, FailureScope, Kind, Reason, Result};
 pub use host::Host;

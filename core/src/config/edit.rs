@@ -21,13 +21,22 @@ pub(crate) fn hides(tree: &Value, entry: &ProfileEntry<'_>, aliases: &Aliases) -
     let same = |provider: &str| is_same(provider, entry.provider, aliases);
     let section = |name: &str| tree.get("auth")?.get(name)?.as_object();
     let listed = section("profiles").is_some_and(|profiles| profiles.contains_key(entry.id));
-    let others = section("profiles").into_iter().flatten().any(|(_, profile)| {
-        profile.get("provider").and_then(Value::as_str).is_some_and(same)
-    });
-    let missing = section("order").into_iter().flatten().any(|(provider, ids)| {
-        let ids = ids.as_array().map(Vec::as_slice).unwrap_or_default();
-        same(provider) && !ids.iter().any(|id| id.as_str() == Some(entry.id))
-    });
+    let others = section("profiles")
+        .into_iter()
+        .flatten()
+        .any(|(_, profile)| {
+            profile
+                .get("provider")
+                .and_then(Value::as_str)
+                .is_some_and(same)
+        });
+    let missing = section("order")
+        .into_iter()
+        .flatten()
+        .any(|(provider, ids)| {
+            let ids = ids.as_array().map(Vec::as_slice).unwrap_or_default();
+            same(provider) && !ids.iter().any(|id| id.as_str() == Some(entry.id))
+        });
     missing || (others && !listed)
 }
 
@@ -44,16 +53,27 @@ pub(crate) fn name_profile(tree: &mut Value, entry: &ProfileEntry<'_>, aliases: 
     }
     let profiles = child(child_object(tree), "auth");
     let profiles = child(profiles, "profiles");
-    let old = profiles.get(entry.id).and_then(|old| old.get("displayName")).cloned();
+    let old = profiles
+        .get(entry.id)
+        .and_then(|old| old.get("displayName"))
+        .cloned();
     if let Some(name) = old {
         named.insert("displayName".to_owned(), name);
     }
     profiles.insert(entry.id.to_owned(), Value::Object(named));
     let of_provider: Vec<(String, bool)> = profiles
         .iter()
-        .filter(|(_, profile)| profile.get("provider").and_then(Value::as_str).is_some_and(same))
+        .filter(|(_, profile)| {
+            profile
+                .get("provider")
+                .and_then(Value::as_str)
+                .is_some_and(same)
+        })
         .map(|(id, profile)| {
-            (id.clone(), profile.get("mode").and_then(Value::as_str) == Some(entry.mode))
+            (
+                id.clone(),
+                profile.get("mode").and_then(Value::as_str) == Some(entry.mode),
+            )
         })
         .collect();
     let mixed = of_provider.iter().any(|(_, same_mode)| !same_mode);
@@ -78,7 +98,11 @@ pub(crate) fn name_profile(tree: &mut Value, entry: &ProfileEntry<'_>, aliases: 
     };
     for key in &keys {
         let list = order.shift_remove(key);
-        let list = list.as_ref().and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let list = list
+            .as_ref()
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         for id in list.iter().filter_map(Value::as_str) {
             add(&mut ids, id.to_owned());
         }
@@ -95,7 +119,10 @@ pub(crate) fn name_profile(tree: &mut Value, entry: &ProfileEntry<'_>, aliases: 
 pub(crate) fn set_default_model(tree: &mut Value, model: &str) {
     let defaults = child(child(child_object(tree), "agents"), "defaults");
     child(defaults, "models").entry(model).or_insert(json!({}));
-    let fallbacks = defaults.get("model").and_then(|model| model.get("fallbacks")).cloned();
+    let fallbacks = defaults
+        .get("model")
+        .and_then(|model| model.get("fallbacks"))
+        .cloned();
     let mut next = Map::new();
     next.insert("primary".to_owned(), model.into());
     if let Some(fallbacks) = fallbacks {
@@ -139,9 +166,14 @@ pub(crate) fn use_claude_cli(tree: &mut Value, set_default: bool) -> ClaudeCli {
         .and_then(|primary| claude_cli_name(primary))
         .or_else(|| primary.as_ref().filter(is_own).cloned())
         .unwrap_or_else(|| CLAUDE_DEFAULT.to_owned());
-    child(defaults, "models").entry(&default_model).or_insert(json!({}));
+    child(defaults, "models")
+        .entry(&default_model)
+        .or_insert(json!({}));
     if set_default {
-        let fallbacks = defaults.get("model").and_then(|model| model.get("fallbacks")).cloned();
+        let fallbacks = defaults
+            .get("model")
+            .and_then(|model| model.get("fallbacks"))
+            .cloned();
         let mut next = Map::new();
         next.insert("primary".to_owned(), default_model.clone().into());
         if let Some(Value::Array(list)) = fallbacks {
@@ -220,23 +252,41 @@ mod tests {
             assert_eq!(tree, once, "the second time changes nothing");
         }
         let opus = json!({"alias": "Opus"});
-        let mut tree = json!({"agents": {"defaults": {"models": {"anthropic/claude-opus-4-6": opus}}}});
+        let mut tree =
+            json!({"agents": {"defaults": {"models": {"anthropic/claude-opus-4-6": opus}}}});
         let done = use_claude_cli(&mut tree, false);
         let models = &tree["agents"]["defaults"]["models"];
-        assert_eq!(models["claude-cli/claude-opus-4-6"], models["anthropic/claude-opus-4-6"]);
+        assert_eq!(
+            models["claude-cli/claude-opus-4-6"],
+            models["anthropic/claude-opus-4-6"]
+        );
         assert!(tree["agents"]["defaults"]["model"].is_null());
         assert_eq!(done.default_model, CLAUDE_DEFAULT);
     }
 
     #[test]
     fn profiles_are_named_only_where_the_configuration_hides_them() {
-        let entry = ProfileEntry { id: "a:new", provider: "a", mode: "oauth", email: Some("x@y") };
+        let entry = ProfileEntry {
+            id: "a:new",
+            provider: "a",
+            mode: "oauth",
+            email: Some("x@y"),
+        };
         let aliases = Aliases::new();
         for (tree, hidden) in [
             (json!({}), false),
-            (json!({"auth": {"profiles": {"b:1": {"provider": "b"}}, "order": {"b": []}}}), false),
-            (json!({"auth": {"profiles": {"a:1": {"provider": "A"}}}}), true),
-            (json!({"auth": {"profiles": {"a:new": {"provider": "a"}}}}), false),
+            (
+                json!({"auth": {"profiles": {"b:1": {"provider": "b"}}, "order": {"b": []}}}),
+                false,
+            ),
+            (
+                json!({"auth": {"profiles": {"a:1": {"provider": "A"}}}}),
+                true,
+            ),
+            (
+                json!({"auth": {"profiles": {"a:new": {"provider": "a"}}}}),
+                false,
+            ),
             (json!({"auth": {"order": {"a": ["a:1"]}}}), true),
             (json!({"auth": {"order": {"a": ["a:new"]}}}), false),
         ] {
@@ -261,10 +311,14 @@ mod tests {
 
     #[test]
     fn a_default_model_keeps_its_fallbacks() {
-        let mut tree = json!({"agents": {"defaults": {"model": {"primary": "a/b", "fallbacks": ["c/d"]}}}});
+        let mut tree =
+            json!({"agents": {"defaults": {"model": {"primary": "a/b", "fallbacks": ["c/d"]}}}});
         set_default_model(&mut tree, "x/y");
         let defaults = &tree["agents"]["defaults"];
-        assert_eq!(defaults["model"], json!({"primary": "x/y", "fallbacks": ["c/d"]}));
+        assert_eq!(
+            defaults["model"],
+            json!({"primary": "x/y", "fallbacks": ["c/d"]})
+        );
         assert_eq!(defaults["models"], json!({"x/y": {}}));
     }
 }

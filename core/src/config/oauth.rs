@@ -50,9 +50,21 @@ impl OauthSettings {
                 *slot = ms;
             }
         };
-        ms("refreshMarginMs", 0..=3_600_000, &mut settings.refresh_margin_ms);
-        ms("callbackTimeoutMs", 30_000..=1_800_000, &mut settings.callback_timeout_ms);
-        ms("refreshBudgetMs", 5_000..=60_000, &mut settings.refresh_budget_ms);
+        ms(
+            "refreshMarginMs",
+            0..=3_600_000,
+            &mut settings.refresh_margin_ms,
+        );
+        ms(
+            "callbackTimeoutMs",
+            30_000..=1_800_000,
+            &mut settings.callback_timeout_ms,
+        );
+        ms(
+            "refreshBudgetMs",
+            5_000..=60_000,
+            &mut settings.refresh_budget_ms,
+        );
         if let Some(lock) = fields.boolean("lockStoreDuringRefresh") {
             settings.lock_store_during_refresh = lock;
         }

@@ -87,9 +87,11 @@ impl Engine {
         if !wanted {
             return Ok(ConfigEdit::Unchanged);
         }
-        let named = json!({"auth": {"profiles": {profile_id: {"provider": provider, "mode": mode}}}});
+        let named =
+            json!({"auth": {"profiles": {profile_id: {"provider": provider, "mode": mode}}}});
         let mut change = |tree: &mut Value| config::name_profile(tree, &entry, &aliases);
-        self.edit_config_file(&mut change, &named, false).map(|(edit, _)| edit)
+        self.edit_config_file(&mut change, &named, false)
+            .map(|(edit, _)| edit)
     }
 
     /// Makes a model the default of all agents, keeping its fallbacks.
@@ -98,9 +100,11 @@ impl Engine {
     ///
     /// As [`Engine::name_profile_in_config`].
     pub fn set_default_model(&self, model: &str) -> Result<ConfigEdit> {
-        let snippet = json!({"agents": {"defaults": {"model": {"primary": model}, "models": {model: {}}}}});
+        let snippet =
+            json!({"agents": {"defaults": {"model": {"primary": model}, "models": {model: {}}}}});
         let mut change = |tree: &mut Value| config::set_default_model(tree, model);
-        self.edit_config_file(&mut change, &snippet, false).map(|(edit, _)| edit)
+        self.edit_config_file(&mut change, &snippet, false)
+            .map(|(edit, _)| edit)
     }
 
     /// Lets the local `claude` program serve the Anthropic models. Nothing of its login is
@@ -112,7 +116,8 @@ impl Engine {
     /// [`Engine::name_profile_in_config`].
     pub fn use_claude_cli(&self, set_default: bool) -> Result<ClaudeCliDone> {
         if !self.external_login("claude-cli") {
-            let message = "Claude CLI is not signed in on this host. Run `claude auth login`, then repeat.";
+            let message =
+                "Claude CLI is not signed in on this host. Run `claude auth login`, then repeat.";
             return Err(Error::new(Code::OauthExternalCliMissing, message));
         }
         // What a person has to write when the file cannot be changed, from the merged settings.
@@ -121,7 +126,8 @@ impl Engine {
         let done = config::use_claude_cli(&mut planned, set_default);
         let defaults = planned.pointer("/agents/defaults");
         let part = |key: &str| defaults.and_then(|defaults| defaults.get(key));
-        let snippet = json!({"agents": {"defaults": {"model": part("model"), "models": part("models")}}});
+        let snippet =
+            json!({"agents": {"defaults": {"model": part("model"), "models": part("models")}}});
         let mut change = |tree: &mut Value| {
             config::use_claude_cli(tree, set_default);
         };
@@ -154,13 +160,17 @@ impl Engine {
         }
         let real = self.host.files.canonical(&path);
         let bytes = match real.and_then(|real| self.host.files.open(&real)) {
-            Ok(mut file) => file.read_to_limit(MAX_BYTES).map_err(|error| failed(&error))?,
+            Ok(mut file) => file
+                .read_to_limit(MAX_BYTES)
+                .map_err(|error| failed(&error))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 Some(b"{}\n".to_vec().into())
             }
             Err(error) => return Err(failed(&error)),
         };
-        let text = bytes.as_ref().and_then(|bytes| std::str::from_utf8(bytes).ok());
+        let text = bytes
+            .as_ref()
+            .and_then(|bytes| std::str::from_utf8(bytes).ok());
         let parsed = text.and_then(|text| parse(text).ok());
         let Some(mut tree) = parsed.map(|parsed| parsed.value).filter(Value::is_object) else {
             return Ok((by_hand("it has comments or other JSON5 features"), None));
@@ -179,7 +189,11 @@ impl Engine {
         }
         let next = zeroize::Zeroizing::new(format!("{tree:#}\n"));
         wipe(tree);
-        let mode = self.host.files.stat(&path).map_or(MODE, |meta| meta.mode & 0o666);
+        let mode = self
+            .host
+            .files
+            .stat(&path)
+            .map_or(MODE, |meta| meta.mode & 0o666);
         let mut copy = None;
         if let (true, Some(text)) = (backup, text) {
             let mut name = path.file_name().unwrap_or_default().to_owned();

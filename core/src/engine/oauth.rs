@@ -188,7 +188,10 @@ impl Refresher for BuiltIn {
         let wait = Duration::from_millis(request.wait_ms);
         router
             .agent(&router.routes(), Some(&request.agent))
-            .and_then(|profiles| self.parts.ensure(&profiles, &request.profile_id, want, wait))
+            .and_then(|profiles| {
+                self.parts
+                    .ensure(&profiles, &request.profile_id, want, wait)
+            })
             .map(|fresh| Refreshed {
                 access: fresh.access,
                 expires: fresh.expires_ms,
@@ -262,17 +265,31 @@ impl Engine {
         let profiles = self.login_store(&options)?;
         {
             let held = profiles.store().hold(LOCK_BUDGET)?;
-            let len = profiles.store().load()?.document.map_or(0, |document| document.to_text().len());
+            let len = profiles
+                .store()
+                .load()?
+                .document
+                .map_or(0, |document| document.to_text().len());
             let path = profiles.path();
-            Journal::new(&self.host, path, &described.id).check(len).map_err(|error| {
-                let message = format!("cannot write {}: {}", path.display(), error.kind());
-                Error::new(Code::RefreshUnpersistable, message)
-            })?;
+            Journal::new(&self.host, path, &described.id)
+                .check(len)
+                .map_err(|error| {
+                    let message = format!("cannot write {}: {}", path.display(), error.kind());
+                    Error::new(Code::RefreshUnpersistable, message)
+                })?;
             drop(held);
         }
-        let complete =
-            self.oauth.refresher.discovered().complete(&self.oauth.host, &scene.transport, described)?;
-        let mut flow = LoginFlow::begin(&self.host, &scene, complete.into_owned(), options.timeout_ms)?;
+        let complete = self.oauth.refresher.discovered().complete(
+            &self.oauth.host,
+            &scene.transport,
+            described,
+        )?;
+        let mut flow = LoginFlow::begin(
+            &self.host,
+            &scene,
+            complete.into_owned(),
+            options.timeout_ms,
+        )?;
         flow.target = (options.agent, options.profile_id, options.replace);
         Ok(flow)
     }
@@ -332,7 +349,11 @@ impl Engine {
         min_valid_ms: u64,
         force: bool,
     ) -> Result<OauthToken> {
-        let want = if force { Want::Anyway } else { Want::Valid(min_valid_ms) };
+        let want = if force {
+            Want::Anyway
+        } else {
+            Want::Valid(min_valid_ms)
+        };
         self.token(agent, profile_id, want)
     }
 
@@ -360,10 +381,15 @@ impl Engine {
     pub fn oauth_link(&self, agent: Option<&str>, program: &str) -> Result<LoginDone> {
         let scene = self.oauth.scene.load_full();
         let known = external_program(program).ok_or_else(|| {
-            let message = "programs whose login can be linked are codex-cli, claude-cli, minimax-cli";
+            let message =
+                "programs whose login can be linked are codex-cli, claude-cli, minimax-cli";
             Error::new(Code::InvalidArgument, message)
         })?;
-        let found = self.oauth.refresher.externals().login(&self.host, &scene.env, known.id);
+        let found = self
+            .oauth
+            .refresher
+            .externals()
+            .login(&self.host, &scene.env, known.id);
         let found = found.ok_or_else(|| {
             let message = format!("{} is not signed in on this machine", known.label);
             let hint = format!("run `{}`, then repeat", known.command);
@@ -427,8 +453,13 @@ impl Engine {
     /// `unknown_agent` or a `store_*` code.
     pub fn oauth_profiles(&self, agent: Option<&str>) -> Result<Vec<(String, String)>> {
         let (_, _, view) = self.view(agent)?;
-        let oauth = view.profiles.iter().filter(|profile| profile.credential.kind == Kind::OAuth);
-        Ok(oauth.map(|profile| (profile.id.clone(), profile.credential.provider.clone())).collect())
+        let oauth = view
+            .profiles
+            .iter()
+            .filter(|profile| profile.credential.kind == Kind::OAuth);
+        Ok(oauth
+            .map(|profile| (profile.id.clone(), profile.credential.provider.clone()))
+            .collect())
     }
 
     /// The kind of a stored profile; `None` when there is no profile of the id.
@@ -438,19 +469,26 @@ impl Engine {
     /// `unknown_agent` or a `store_*` code.
     pub fn profile_kind(&self, agent: Option<&str>, profile_id: &str) -> Result<Option<Kind>> {
         let (_, _, view) = self.view(agent)?;
-        Ok(view.profile(profile_id).map(|profile| profile.credential.kind))
+        Ok(view
+            .profile(profile_id)
+            .map(|profile| profile.credential.kind))
     }
 
     fn token(&self, agent: Option<&str>, profile_id: &str, want: Want) -> Result<OauthToken> {
         let (routes, profiles, view) = self.view(agent)?;
-        let inherited = view.profile(profile_id).is_some_and(|profile| profile.inherited);
+        let inherited = view
+            .profile(profile_id)
+            .is_some_and(|profile| profile.inherited);
         let owner = self.router.owner(&routes, &profiles, inherited)?;
         let wait = Duration::from_millis(routes.routing.refresh_wait_ms);
-        self.oauth.ensure(&owner, profile_id, want, wait).map(OauthToken::of)
+        self.oauth
+            .ensure(&owner, profile_id, want, wait)
+            .map(OauthToken::of)
     }
 
     fn login_store(&self, options: &LoginOptions) -> Result<Arc<AgentProfiles>> {
-        self.router.agent(&self.router.routes(), options.agent.as_deref())
+        self.router
+            .agent(&self.router.routes(), options.agent.as_deref())
     }
 
     fn store_login(&self, flow: &mut LoginFlow, signed_in: &SignedIn) -> Result<LoginDone> {
@@ -471,7 +509,12 @@ impl Engine {
             replace: *replace,
         };
         let tokens = &signed_in.tokens;
-        let credential = fresh_credential(&provider.id, &signed_in.identity, tokens, &signed_in.token_host);
+        let credential = fresh_credential(
+            &provider.id,
+            &signed_in.identity,
+            tokens,
+            &signed_in.token_host,
+        );
         let credential = Value::Object(credential);
         let mut chosen = String::new();
         self.edit_profiles(&profiles, &mut |document| {
@@ -518,7 +561,10 @@ impl Engine {
 /// Puts a credential in place of what has its id; labels that a person gave stay.
 fn put(document: &mut Document, id: &str, credential: &Value) {
     document.edit("profiles", |profiles| {
-        let old = profiles.get(id).and_then(|old| old.get("displayName")).cloned();
+        let old = profiles
+            .get(id)
+            .and_then(|old| old.get("displayName"))
+            .cloned();
         let mut next = credential.clone();
         if let (Some(name), Value::Object(map)) = (old, &mut next) {
             map.insert("displayName".to_owned(), name);

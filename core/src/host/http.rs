@@ -192,8 +192,7 @@ mod tests {
 
     #[test]
     fn redirects_are_answers() {
-        let (url, server) =
-            server(b"HTTP/1.1 302 go\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n");
+        let (url, server) = server(b"HTTP/1.1 302 go\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n");
         assert_eq!(RealHttp.send(&request(&url)).unwrap().status, 302);
         server.join().unwrap();
     }

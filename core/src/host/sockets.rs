@@ -119,7 +119,12 @@ mod tests {
         let listener = RealSockets.listen(&loopback).unwrap();
         let port = listener.addresses()[0].port();
         assert!(listener.addresses().iter().all(|a| a.port() == port));
-        assert!(listener.accept(Duration::from_millis(20)).unwrap().is_none());
+        assert!(
+            listener
+                .accept(Duration::from_millis(20))
+                .unwrap()
+                .is_none()
+        );
         for address in listener.addresses() {
             let mut client = TcpStream::connect(address).unwrap();
             client.write_all(b"x").unwrap();

@@ -6,8 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{
-    FileMeta, Files, Liveness, Locks, OpenFile, Overwrite, ProcessFacts, Processes, RunError, RunOutput,
-    RunRequest,
+    FileMeta, Files, Liveness, Locks, OpenFile, Overwrite, ProcessFacts, Processes, RunError,
+    RunOutput, RunRequest,
 };
 
 /// Refuses every access.

@@ -52,11 +52,18 @@ fn addresses(redirect: &str, port: u16) -> Option<Vec<SocketAddr>> {
         return None;
     }
     let ips = match url.host()? {
-        UrlHost::Domain(_) => vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)],
+        UrlHost::Domain(_) => vec![
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ],
         UrlHost::Ipv4(ip) => vec![IpAddr::V4(ip)],
         UrlHost::Ipv6(ip) => vec![IpAddr::V6(ip)],
     };
-    Some(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
+    Some(
+        ips.into_iter()
+            .map(|ip| SocketAddr::new(ip, port))
+            .collect(),
+    )
 }
 
 /// What one request of the browser meant.
@@ -91,18 +98,34 @@ pub(super) fn hear(
         Err(_) => return Heard::Nothing,
     };
     if request.method != "GET" {
-        let page = pages::response("405 Method Not Allowed", "Not allowed", "Only GET.", "Allow: GET\r\n");
+        let page = pages::response(
+            "405 Method Not Allowed",
+            "Not allowed",
+            "Only GET.",
+            "Allow: GET\r\n",
+        );
         return say(browser, &page);
     }
     if !is_own_host(&request.host, port) {
-        return refuse(browser, "400 Bad Request", "This address does not belong to openclaw-auth.");
+        return refuse(
+            browser,
+            "400 Bad Request",
+            "This address does not belong to openclaw-auth.",
+        );
     }
-    let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+    let (path, query) = request
+        .target
+        .split_once('?')
+        .unwrap_or((&request.target, ""));
     if path != expected.redirect.path() {
         return refuse(browser, "404 Not Found", "Not found.");
     }
     if settled {
-        return refuse(browser, "409 Conflict", "This sign-in was already completed.");
+        return refuse(
+            browser,
+            "409 Conflict",
+            "This sign-in was already completed.",
+        );
     }
     let all = parameters(query);
     let state = all.get("state").and_then(|states| states.first());
@@ -170,7 +193,9 @@ fn read_request(browser: &mut dyn Connection) -> std::io::Result<Option<Request>
         }
         head.extend_from_slice(chunk.get(..count).unwrap_or_default());
     };
-    let head = head.get(..end).and_then(|head| std::str::from_utf8(head).ok());
+    let head = head
+        .get(..end)
+        .and_then(|head| std::str::from_utf8(head).ok());
     Ok(head.and_then(parse))
 }
 

@@ -129,7 +129,9 @@ fn at<'a>(payload: &'a Map<String, Value>, members: &[String]) -> Option<&'a str
     for member in parents {
         map = map.get(member)?.as_object()?;
     }
-    map.get(last)?.as_str().filter(|text| !text.trim().is_empty())
+    map.get(last)?
+        .as_str()
+        .filter(|text| !text.trim().is_empty())
 }
 
 /// A time claim, whole seconds since 1970, as milliseconds.
@@ -186,7 +188,11 @@ impl Identity {
 pub(crate) fn refresh_digest(provider: &str, refresh: &SecretText) -> String {
     use sha2::{Digest as _, Sha256};
     let mut hash = Sha256::new();
-    for part in [provider.as_bytes(), b"\0refresh\0", refresh.expose().as_bytes()] {
+    for part in [
+        provider.as_bytes(),
+        b"\0refresh\0",
+        refresh.expose().as_bytes(),
+    ] {
         hash.update(part);
     }
     hex(&hash.finalize())
@@ -209,7 +215,11 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 pub(crate) fn token_of(payload: &str) -> String {
-    format!("{}.{}.c2ln", base64url(b"{\"alg\":\"RS256\"}"), base64url(payload.as_bytes()))
+    format!(
+        "{}.{}.c2ln",
+        base64url(b"{\"alg\":\"RS256\"}"),
+        base64url(payload.as_bytes())
+    )
 }
 
 #[cfg(test)]
@@ -252,22 +262,41 @@ mod tests {
             ]
         );
         for (payload, account, subject, expires) in [
-            (r#"{"sub":"s","https://api.openai.com/auth":{"user_id":"u?>~"}}"#, None, some("u?>~"), None),
+            (
+                r#"{"sub":"s","https://api.openai.com/auth":{"user_id":"u?>~"}}"#,
+                None,
+                some("u?>~"),
+                None,
+            ),
             (
                 r#"{"iss":"http://127.0.0.1:44510","sub":"alice"}"#,
                 None,
                 some("http://127.0.0.1:44510|alice"),
                 None,
             ),
-            (r#"{"https://api.openai.com/auth":{"chatgpt_account_id":""}}"#, None, None, None),
-            (r#"{"https://api.openai.com/auth":"oops"}"#, None, None, None),
+            (
+                r#"{"https://api.openai.com/auth":{"chatgpt_account_id":""}}"#,
+                None,
+                None,
+                None,
+            ),
+            (
+                r#"{"https://api.openai.com/auth":"oops"}"#,
+                None,
+                None,
+                None,
+            ),
             (r#"{"exp":"1795363200"}"#, None, None, None),
             (r#"{"exp":1795363200.9}"#, None, None, some("1795363200000")),
             (r#"{"exp":1e300}"#, None, None, None),
             ("[]", None, None, None),
         ] {
             let found = read(&token_of(payload));
-            assert_eq!([&found[0], &found[2], &found[3]], [&account, &subject, &expires], "{payload}");
+            assert_eq!(
+                [&found[0], &found[2], &found[3]],
+                [&account, &subject, &expires],
+                "{payload}"
+            );
         }
         let url_only = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.eyJodHRwczovL2FwaS5vcGVuYWkuY29tL2F1dGgiOnsiY2hhdGdwdF9hY2NvdW50X2lkIjoiYWM-Pj4_Pz8ifX0.c2ln";
         assert_eq!(read(url_only)[0], some("ac>>>???"));
@@ -301,7 +330,10 @@ mod tests {
             assert_eq!(ours.matches(&theirs), expected, "{ours:?} {theirs:?}");
         }
         assert!(!id("a", "").is_contradicted_by(&id("", "")), "example 40");
-        assert!(id("acct-123", "").is_contradicted_by(&id("acct-999", "")), "example 41");
+        assert!(
+            id("acct-123", "").is_contradicted_by(&id("acct-999", "")),
+            "example 41"
+        );
         assert!(!id("a", "").is_contradicted_by(&id("", "x@y")));
     }
 

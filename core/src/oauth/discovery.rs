@@ -34,8 +34,8 @@ impl Discovered {
         transport: &Transport,
         provider: &'a Provider,
     ) -> Result<Cow<'a, Provider>> {
-        let wanted = provider.token_url.is_none()
-            || (provider.login && provider.authorize_url.is_none());
+        let wanted =
+            provider.token_url.is_none() || (provider.login && provider.authorize_url.is_none());
         let issuer = match &provider.issuer {
             Some(issuer) if provider.discovery && wanted => issuer,
             _ => return Ok(Cow::Borrowed(provider)),
@@ -45,7 +45,9 @@ impl Discovered {
             Some(document) => document,
             None => {
                 let document = fetch(host, transport, provider, issuer)?;
-                self.documents.lock().insert(issuer.clone(), document.clone());
+                self.documents
+                    .lock()
+                    .insert(issuer.clone(), document.clone());
                 document
             }
         };
@@ -54,7 +56,8 @@ impl Discovered {
             let url = Url::parse(document.get(key)?.as_str()?).ok()?;
             (url.scheme() == "https" || is_loopback(&url)).then_some(url)
         };
-        let fill = |slot: &mut Option<Url>, key: &str| *slot = slot.take().or_else(|| endpoint(key));
+        let fill =
+            |slot: &mut Option<Url>, key: &str| *slot = slot.take().or_else(|| endpoint(key));
         fill(&mut complete.authorize_url, "authorization_endpoint");
         fill(&mut complete.token_url, "token_endpoint");
         fill(&mut complete.revoke_url, "revocation_endpoint");
@@ -67,7 +70,10 @@ impl Discovered {
 }
 
 fn fetch(host: &Host, transport: &Transport, provider: &Provider, issuer: &str) -> Result<Value> {
-    let address = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+    let address = format!(
+        "{}/.well-known/openid-configuration",
+        issuer.trim_end_matches('/')
+    );
     let wrong = |reason: &str| invalid(&provider.id, "discovery", reason);
     let url = Url::parse(&address).map_err(|_| wrong("the issuer is no address"))?;
     let mut request = HttpRequest::get(address);
@@ -77,7 +83,10 @@ fn fetch(host: &Host, transport: &Transport, provider: &Provider, issuer: &str) 
         .and_then(|()| host.http.send(&request))
         .map_err(|failure| Failure::Http(failure).to_error(provider))?;
     if answer.status != 200 {
-        return Err(wrong(&format!("the issuer answers with HTTP {}", answer.status)));
+        return Err(wrong(&format!(
+            "the issuer answers with HTTP {}",
+            answer.status
+        )));
     }
     let document: Value =
         serde_json::from_slice(&answer.body).map_err(|_| wrong("the document is not JSON"))?;

@@ -31,7 +31,11 @@ impl Validity {
     /// so that tokens of short life are not refreshed on every request.
     pub(crate) fn window(&self, now: u64, margin_ms: u64, min_valid_ms: u64) -> Window {
         let Some(expires) = self.expires_ms else {
-            return if self.has_refresh { Window::Hard } else { Window::Fresh };
+            return if self.has_refresh {
+                Window::Hard
+            } else {
+                Window::Fresh
+            };
         };
         let lifetime = self.lifetime_ms(now);
         let soft = lifetime.map_or(margin_ms, |lifetime| margin_ms.min(lifetime / 10));
@@ -54,7 +58,9 @@ impl Validity {
         let believable = |issued: &u64| *issued <= now.saturating_add(MAX_AHEAD_MS);
         let issued = self.issued_at_ms.filter(believable);
         let from_issue = issued.and_then(|issued| self.expires_ms?.checked_sub(issued));
-        from_issue.filter(|lifetime| *lifetime > 0).or(self.claimed_lifetime_ms)
+        from_issue
+            .filter(|lifetime| *lifetime > 0)
+            .or(self.claimed_lifetime_ms)
     }
 }
 
@@ -83,8 +89,15 @@ mod tests {
             has_refresh: true,
             ..Validity::default()
         };
-        let claimed = Validity { claimed_lifetime_ms: Some(60_000), issued_at_ms: None, ..minute };
-        let absurd = Validity { issued_at_ms: Some(NOW + MAX_AHEAD_MS * 2), ..unknown };
+        let claimed = Validity {
+            claimed_lifetime_ms: Some(60_000),
+            issued_at_ms: None,
+            ..minute
+        };
+        let absurd = Validity {
+            issued_at_ms: Some(NOW + MAX_AHEAD_MS * 2),
+            ..unknown
+        };
         for (name, validity, now, min_valid, expected) in [
             ("57", hour, NOW, 0, Window::Fresh),
             ("57 edge", hour, NOW + 3_299_999, 0, Window::Fresh),
@@ -93,16 +106,35 @@ mod tests {
             ("60", minute, NOW + 53_000, 0, Window::Fresh),
             ("61", minute, NOW + 54_000, 0, Window::Soft),
             ("62", minute, NOW + 57_000, 0, Window::Hard),
-            ("claims give the lifetime", claimed, NOW + 54_000, 0, Window::Soft),
+            (
+                "claims give the lifetime",
+                claimed,
+                NOW + 54_000,
+                0,
+                Window::Soft,
+            ),
             ("63", unknown, NOW, 0, Window::Soft),
             ("an issue in the future", absurd, NOW, 0, Window::Soft),
-            ("64", Validity { expires_ms: None, ..unknown }, NOW, 0, Window::Hard),
+            (
+                "64",
+                Validity {
+                    expires_ms: None,
+                    ..unknown
+                },
+                NOW,
+                0,
+                Window::Hard,
+            ),
             ("65", Validity::default(), NOW, 0, Window::Fresh),
             ("69 before", minute, NOW + 29_000, 60_000, Window::Fresh),
             ("69", minute, NOW + 31_000, 60_000, Window::Soft),
             ("expired", minute, NOW + 90_000, 0, Window::Hard),
         ] {
-            assert_eq!(validity.window(now, MARGIN_MS, min_valid), expected, "{name}");
+            assert_eq!(
+                validity.window(now, MARGIN_MS, min_valid),
+                expected,
+                "{name}"
+            );
         }
     }
 }

@@ -164,16 +164,27 @@ pub(crate) fn file_of(host: &Host, env: &EnvView, id: &str) -> Option<PathBuf> {
 
 impl Source {
     fn path(&self, host: &Host, env: &EnvView) -> PathBuf {
-        let home = env.process("HOME").map(str::trim).filter(|home| !home.is_empty());
+        let home = env
+            .process("HOME")
+            .map(str::trim)
+            .filter(|home| !home.is_empty());
         let home = home.map(PathBuf::from).or_else(|| host.env.account_home());
         let home = home.unwrap_or_else(|| PathBuf::from("/"));
         let (variable, usual) = self.folder;
-        let named = env.process(variable).map(str::trim).filter(|text| !text.is_empty());
+        let named = env
+            .process(variable)
+            .map(str::trim)
+            .filter(|text| !text.is_empty());
         expand_home(named.unwrap_or(usual), &home).join(self.file)
     }
 
     fn read(&self, host: &Host, path: &std::path::Path, meta: &FileMeta) -> Option<ExternalLogin> {
-        let bytes = host.files.open(path).ok()?.read_to_limit(MAX_BYTES).ok()??;
+        let bytes = host
+            .files
+            .open(path)
+            .ok()?
+            .read_to_limit(MAX_BYTES)
+            .ok()??;
         let tree: Value = serde_json::from_slice(&bytes).ok()?;
         let login = self.login(&tree, meta);
         crate::secrets::wipe(tree);
@@ -182,7 +193,10 @@ impl Source {
 
     fn login(&self, tree: &Value, meta: &FileMeta) -> Option<ExternalLogin> {
         let text = |pointer: &str| {
-            let text = tree.pointer(pointer).filter(|_| !pointer.is_empty())?.as_str()?;
+            let text = tree
+                .pointer(pointer)
+                .filter(|_| !pointer.is_empty())?
+                .as_str()?;
             (!text.is_empty()).then(|| text.to_owned())
         };
         let access = text(self.access)?;
@@ -265,11 +279,26 @@ mod tests {
         let sim = Sim::new();
         sim.env("CODEX_HOME", "/c");
         let (host, env) = view(&sim);
-        for odd in ["", "[]", "{", r#"{"tokens":{"access_token":"A"}}"#, r#"{"tokens":{"access_token":1,"refresh_token":"R"}}"#] {
+        for odd in [
+            "",
+            "[]",
+            "{",
+            r#"{"tokens":{"access_token":"A"}}"#,
+            r#"{"tokens":{"access_token":1,"refresh_token":"R"}}"#,
+        ] {
             sim.file("/c/auth.json", odd, 0o600);
-            assert!(Externals::default().login(&host, &env, "codex-cli").is_none(), "{odd}");
+            assert!(
+                Externals::default()
+                    .login(&host, &env, "codex-cli")
+                    .is_none(),
+                "{odd}"
+            );
         }
         sim.file("/c/auth.json", vec![b' '; (MAX_BYTES + 1) as usize], 0o600);
-        assert!(Externals::default().login(&host, &env, "codex-cli").is_none());
+        assert!(
+            Externals::default()
+                .login(&host, &env, "codex-cli")
+                .is_none()
+        );
     }
 }

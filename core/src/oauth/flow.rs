@@ -102,7 +102,9 @@ impl LoginFlow {
         let wrong = |field: &str| invalid(&provider.id, field, "is not an address");
         let client = BasicClient::new(ClientId::new(provider.client_id.clone()))
             .set_auth_uri(AuthUrl::new(authorize.to_string()).map_err(|_| wrong("authorizeUrl"))?)
-            .set_redirect_uri(RedirectUrl::new(redirect_text.clone()).map_err(|_| wrong("redirectUri"))?);
+            .set_redirect_uri(
+                RedirectUrl::new(redirect_text.clone()).map_err(|_| wrong("redirectUri"))?,
+            );
         let mut request = client
             .authorize_url(|| state.clone())
             .add_scopes(provider.scopes.iter().cloned().map(Scope::new))
@@ -153,7 +155,9 @@ impl LoginFlow {
 
     /// The addresses that are listened on; empty when only pasting is possible.
     pub fn addresses(&self) -> &[SocketAddr] {
-        self.listener.as_ref().map_or(&[], |listener| listener.addresses())
+        self.listener
+            .as_ref()
+            .map_or(&[], |listener| listener.addresses())
     }
 
     /// Whether the person's browser is probably on another machine.
@@ -219,7 +223,8 @@ impl LoginFlow {
                     return Ok(None);
                 }
                 Err(error) => {
-                    self.warnings.push(format!("the callback listener failed: {}", error.kind()));
+                    self.warnings
+                        .push(format!("the callback listener failed: {}", error.kind()));
                     self.listener = None;
                     continue;
                 }
@@ -232,7 +237,8 @@ impl LoginFlow {
                 Heard::Foreign => {
                     self.foreign += 1;
                     if self.foreign == MANY_FOREIGN {
-                        let text = "several answers belong to other sign-ins; close old browser windows";
+                        let text =
+                            "several answers belong to other sign-ins; close old browser windows";
                         self.warnings.push(text.to_owned());
                     }
                 }
@@ -259,7 +265,10 @@ impl LoginFlow {
     /// [`LoginFlow::finish`].
     pub(crate) fn exchange(&mut self, text: &str) -> Result<SignedIn> {
         self.accept_text(text)?;
-        let code = self.code.take().unwrap_or_else(|| SecretText::new(String::new()));
+        let code = self
+            .code
+            .take()
+            .unwrap_or_else(|| SecretText::new(String::new()));
         let outcome = self.token_request(&code).send(&|_| {});
         self.signed_in(outcome)
     }
@@ -272,7 +281,10 @@ impl LoginFlow {
     /// As for completing; nothing has been sent.
     pub fn request_json(&mut self, text: &str) -> Result<Value> {
         self.accept_text(text)?;
-        let code = self.code.clone().unwrap_or_else(|| SecretText::new(String::new()));
+        let code = self
+            .code
+            .clone()
+            .unwrap_or_else(|| SecretText::new(String::new()));
         self.sent_at = self.host.clock.now_ms();
         let request = self.token_request(&code).build();
         let request = request.map_err(|failure| failure.to_error(&self.provider))?;
@@ -306,7 +318,11 @@ impl LoginFlow {
 
     /// Answers the browser with the real outcome.
     pub(crate) fn finish(&mut self, error: Option<&Error>) {
-        self.phase = if error.is_none() { Phase::Done } else { Phase::Failed };
+        self.phase = if error.is_none() {
+            Phase::Done
+        } else {
+            Phase::Failed
+        };
         if let Some(browser) = self.browser.take() {
             let page = match error {
                 None => pages::success(&self.provider.label),
@@ -351,7 +367,9 @@ impl LoginFlow {
     fn signed_in(&mut self, outcome: std::result::Result<Tokens, Failure>) -> Result<SignedIn> {
         let tokens = outcome.map_err(|failure| {
             self.phase = Phase::Failed;
-            failure.to_error(&self.provider).with("provider", self.provider.id.clone())
+            failure
+                .to_error(&self.provider)
+                .with("provider", self.provider.id.clone())
         })?;
         let claims = tokens.claims();
         Ok(SignedIn {
@@ -381,10 +399,14 @@ impl LoginFlow {
                 self.phase = Phase::Failed;
                 Err(callback::timeout(self.timeout_ms))
             }
-            Phase::Done => {
-                Err(Error::new(Code::OauthInputInvalid, "this sign-in is already complete"))
-            }
-            Phase::Failed => Err(Error::new(Code::OauthLoginCancelled, "this sign-in has ended")),
+            Phase::Done => Err(Error::new(
+                Code::OauthInputInvalid,
+                "this sign-in is already complete",
+            )),
+            Phase::Failed => Err(Error::new(
+                Code::OauthLoginCancelled,
+                "this sign-in has ended",
+            )),
         }
     }
 }
@@ -410,9 +432,22 @@ impl fmt::Debug for LoginFlow {
 /// 2026.4).
 pub(crate) fn is_remote(env: &EnvView) -> bool {
     let set = |name: &&str| env.process(name).is_some_and(|value| !value.is_empty());
-    let remote = ["SSH_CLIENT", "SSH_TTY", "SSH_CONNECTION", "REMOTE_CONTAINERS", "CODESPACES"];
-    let screen = ["DISPLAY", "WAYLAND_DISPLAY", "WSL_INTEROP", "WSL_DISTRO_NAME", "WSLENV"];
-    remote.iter().any(|name| set(&name)) || (cfg!(target_os = "linux") && !screen.iter().any(|name| set(&name)))
+    let remote = [
+        "SSH_CLIENT",
+        "SSH_TTY",
+        "SSH_CONNECTION",
+        "REMOTE_CONTAINERS",
+        "CODESPACES",
+    ];
+    let screen = [
+        "DISPLAY",
+        "WAYLAND_DISPLAY",
+        "WSL_INTEROP",
+        "WSL_DISTRO_NAME",
+        "WSLENV",
+    ];
+    remote.iter().any(|name| set(&name))
+        || (cfg!(target_os = "linux") && !screen.iter().any(|name| set(&name)))
 }
 
 #[cfg(test)]

@@ -54,7 +54,8 @@ const MARK: &str = "\nanswer ";
 impl<'a> Journal<'a> {
     pub(crate) fn new(host: &'a Host, store: &Path, profile_id: &'a str) -> Self {
         let hex = sha256_hex(profile_id.as_bytes());
-        let name = |what: &str| store.with_file_name(format!(".auth-profiles.json.{what}.{:.16}", hex));
+        let name =
+            |what: &str| store.with_file_name(format!(".auth-profiles.json.{what}.{:.16}", hex));
         Self {
             host,
             intent: name("refresh"),
@@ -73,7 +74,12 @@ impl<'a> Journal<'a> {
 
     /// Says that a refresh token is about to be spent, and reserves the space for the answer and
     /// for a copy of the store. An older intent is replaced.
-    pub(crate) fn begin(&self, provider: &str, digest: &str, store_len: usize) -> io::Result<Intent> {
+    pub(crate) fn begin(
+        &self,
+        provider: &str,
+        digest: &str,
+        store_len: usize,
+    ) -> io::Result<Intent> {
         let this = self.host.locks.this_process();
         let content = json!({
             "version": 1,
@@ -89,10 +95,16 @@ impl<'a> Journal<'a> {
         let head = format!("{text}{MARK}");
         let size = store_len + RESERVE;
         text.extend(std::iter::repeat_n(' ', size.saturating_sub(text.len())));
-        let file = match self.host.files.create_private(&self.intent, text.as_bytes(), MODE) {
+        let file = match self
+            .host
+            .files
+            .create_private(&self.intent, text.as_bytes(), MODE)
+        {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 self.host.files.remove_file(&self.intent)?;
-                self.host.files.create_private(&self.intent, text.as_bytes(), MODE)?
+                self.host
+                    .files
+                    .create_private(&self.intent, text.as_bytes(), MODE)?
             }
             result => result?,
         };
@@ -131,13 +143,13 @@ impl<'a> Journal<'a> {
         let text = |key: &str| tree.get(key).and_then(Value::as_str).unwrap_or_default();
         let number = |key: &str| tree.get(key).and_then(Value::as_u64);
         let this = self.host.locks.this_process();
-        let pid = number("pid").and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0);
+        let pid = number("pid")
+            .and_then(|pid| u32::try_from(pid).ok())
+            .unwrap_or(0);
         let alive = text("host") == this.machine
             && match self.host.locks.liveness(pid) {
                 Liveness::Dead => false,
-                Liveness::Alive(ticks) => {
-                    ticks.is_none() || ticks == number("starttime")
-                }
+                Liveness::Alive(ticks) => ticks.is_none() || ticks == number("starttime"),
             };
         Some(Found {
             digest: text("refreshDigest").to_owned(),
@@ -156,7 +168,9 @@ impl<'a> Journal<'a> {
         });
         let text = Zeroizing::new(tree.to_string());
         wipe(tree);
-        self.host.files.write_atomic(&self.rescue, text.as_bytes(), MODE)
+        self.host
+            .files
+            .write_atomic(&self.rescue, text.as_bytes(), MODE)
     }
 
     /// A credential that was kept.
@@ -176,7 +190,12 @@ impl<'a> Journal<'a> {
     }
 
     fn bytes(&self, path: &Path) -> Option<Zeroizing<Vec<u8>>> {
-        self.host.files.open(path).ok()?.read_to_limit(MAX_BYTES).ok()?
+        self.host
+            .files
+            .open(path)
+            .ok()?
+            .read_to_limit(MAX_BYTES)
+            .ok()?
     }
 
     fn remove(&self, path: &Path) {
@@ -195,7 +214,12 @@ impl Intent {
     /// made of it: the shorter this takes, the less can be lost.
     pub(crate) fn answered(&self, answer: &HttpAnswer) {
         let status = answer.status.to_string();
-        let parts = [self.head.as_bytes(), status.as_bytes(), b"\n", answer.body.as_slice()];
+        let parts = [
+            self.head.as_bytes(),
+            status.as_bytes(),
+            b"\n",
+            answer.body.as_slice(),
+        ];
         let text = Zeroizing::new(parts.concat());
         if let Err(error) = self.file.overwrite(&text) {
             // The store is written next; only a crash right now would lose the answer.
@@ -262,7 +286,11 @@ mod tests {
         journal.keep(&json!({"type": "oauth"})).unwrap();
         assert_eq!(sim.meta(journal.rescue_path()).unwrap().mode, 0o600);
         assert_eq!(journal.kept(), Some(json!({"type": "oauth"})));
-        sim.file(journal.rescue_path(), "{\"profileId\":\"p:2\",\"credential\":{}}", 0o600);
+        sim.file(
+            journal.rescue_path(),
+            "{\"profileId\":\"p:2\",\"credential\":{}}",
+            0o600,
+        );
         assert_eq!(journal.kept(), None);
         journal.forget_kept();
         assert_eq!(sim.text(journal.rescue_path()), None);

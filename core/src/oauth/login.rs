@@ -83,7 +83,10 @@ impl Login {
 
     /// What is known about the life of the access token.
     pub(crate) fn validity(&self) -> Validity {
-        let claims = self.access.as_ref().map(|access| Claims::of(access.expose(), None));
+        let claims = self
+            .access
+            .as_ref()
+            .map(|access| Claims::of(access.expose(), None));
         Validity {
             expires_ms: self.expires_ms,
             issued_at_ms: self.issued_at_ms,
@@ -95,7 +98,10 @@ impl Login {
     /// Whether this credential came out of refreshing the token with this digest, or still is it.
     pub(crate) fn descends_from(&self, digest: &str) -> bool {
         self.digest().as_deref() == Some(digest)
-            || self.lineage.iter().any(|ancestor| ancestor == short(digest))
+            || self
+                .lineage
+                .iter()
+                .any(|ancestor| ancestor == short(digest))
     }
 }
 
@@ -109,7 +115,11 @@ pub(crate) fn renewed(old: &Value, login: &Login, tokens: &Tokens, token_host: &
     map.insert("expires".to_owned(), tokens.expires_ms.into());
     let mut lineage: Vec<String> = Vec::new();
     // A token that is not replaced is no ancestor.
-    if tokens.refresh.as_ref().is_some_and(|new| Some(new) != login.refresh.as_ref()) {
+    if tokens
+        .refresh
+        .as_ref()
+        .is_some_and(|new| Some(new) != login.refresh.as_ref())
+    {
         lineage.extend(login.digest().map(|digest| short(&digest).to_owned()));
     }
     lineage.extend(login.lineage.iter().cloned());
@@ -133,7 +143,10 @@ pub(crate) fn fresh(
         map.insert("refresh".to_owned(), refresh.expose().into());
     }
     map.insert("expires".to_owned(), tokens.expires_ms.into());
-    for (key, value) in [("accountId", &identity.account_id), ("email", &identity.email)] {
+    for (key, value) in [
+        ("accountId", &identity.account_id),
+        ("email", &identity.email),
+    ] {
         if let Some(value) = value {
             map.insert(key.to_owned(), value.clone().into());
         }
@@ -161,7 +174,10 @@ fn time_ms(value: &Value) -> Option<u64> {
 }
 
 fn lineage(value: Option<&Value>) -> Vec<String> {
-    let list = value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let list = value
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let texts = list.iter().filter_map(Value::as_str).map(str::to_owned);
     texts.take(MAX_LINEAGE).collect()
 }
@@ -216,7 +232,10 @@ mod tests {
         let alias = json!({"mode": "oauth", "provider": " P ", "access": " A\n",
             "expires": 1795363186135.9084, "oa": "odd"});
         let login = Login::read(&alias).unwrap();
-        assert_eq!((login.provider.as_str(), login.expires_ms), ("p", Some(1_795_363_186_135)));
+        assert_eq!(
+            (login.provider.as_str(), login.expires_ms),
+            ("p", Some(1_795_363_186_135))
+        );
         assert_eq!(login.access.unwrap().expose(), "A");
         for odd in [json!(0), json!(-1), json!("x"), json!(9e15)] {
             let value = json!({"type": "oauth", "provider": "p", "access": "A", "expires": odd});

@@ -29,7 +29,9 @@ pub(crate) struct Expected<'a> {
 /// slips, and something else may be pasted.
 pub(crate) fn code_from(text: &str, expected: &Expected<'_>) -> Result<SecretText> {
     let text = unwrap(text.trim());
-    let wrapped = ["://", "code=", "error="].iter().any(|mark| text.contains(mark));
+    let wrapped = ["://", "code=", "error="]
+        .iter()
+        .any(|mark| text.contains(mark));
     let text: String = if wrapped {
         text.chars().filter(|c| !c.is_ascii_whitespace()).collect()
     } else {
@@ -61,7 +63,9 @@ pub(crate) type Parameters = BTreeMap<String, Vec<String>>;
 pub(crate) fn parameters(query: &str) -> Parameters {
     let mut all = Parameters::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        all.entry(name.into_owned()).or_default().push(value.into_owned());
+        all.entry(name.into_owned())
+            .or_default()
+            .push(value.into_owned());
     }
     all
 }
@@ -108,7 +112,9 @@ pub(crate) fn check_state(state: Option<&str>, expected: &Expected<'_>) -> Resul
 
 fn reported(error: &str, description: Option<&str>) -> Error {
     let error = redact(error, &[]);
-    let description = description.map(|text| redact(text, &[])).filter(|text| !text.is_empty());
+    let description = description
+        .map(|text| redact(text, &[]))
+        .filter(|text| !text.is_empty());
     if error == "access_denied" {
         let description = description.unwrap_or_else(|| "access denied".to_owned());
         let message = format!("the provider reports: {description}");
@@ -120,10 +126,13 @@ fn reported(error: &str, description: Option<&str>) -> Error {
 }
 
 fn parameters_of_address(text: &str, expected: &Expected<'_>) -> Result<Parameters> {
-    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let url = Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https"));
     let url = url.ok_or_else(|| unusable("that is not an address of the web"))?;
     let same_host = |other: &Url| {
-        url.host_str() == other.host_str() && url.port_or_known_default() == other.port_or_known_default()
+        url.host_str() == other.host_str()
+            && url.port_or_known_default() == other.port_or_known_default()
     };
     let at_redirect = same_host(expected.redirect) && url.path() == expected.redirect.path();
     if same_host(expected.authorize) && !at_redirect {
@@ -132,7 +141,9 @@ fn parameters_of_address(text: &str, expected: &Expected<'_>) -> Result<Paramete
         ));
     }
     if is_loopback(&url) && url.path() != expected.redirect.path() {
-        return Err(unusable("the path of the address is not the one that was asked for"));
+        return Err(unusable(
+            "the path of the address is not the one that was asked for",
+        ));
     }
     let in_query = parameters(url.query().unwrap_or_default());
     if in_query.contains_key("code") || in_query.contains_key("error") {
@@ -144,7 +155,8 @@ fn parameters_of_address(text: &str, expected: &Expected<'_>) -> Result<Paramete
 }
 
 fn bare(code: &str) -> Result<SecretText> {
-    let token = code.starts_with("sk-") || (code.starts_with("eyJ") && code.matches('.').count() == 2);
+    let token =
+        code.starts_with("sk-") || (code.starts_with("eyJ") && code.matches('.').count() == 2);
     if token {
         return Err(unusable(
             "that is a token, not an authorization code; use `models auth paste-token`",
@@ -159,7 +171,9 @@ fn bare(code: &str) -> Result<SecretText> {
 
 fn unwrap(text: &str) -> &str {
     for (open, close) in [('<', '>'), ('"', '"'), ('\'', '\''), ('`', '`')] {
-        let inner = text.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
+        let inner = text
+            .strip_prefix(open)
+            .and_then(|rest| rest.strip_suffix(close));
         if let Some(inner) = inner {
             return inner.trim();
         }
@@ -198,10 +212,19 @@ mod tests {
             Err(error) => panic!("{text}: {error}"),
         };
         ok(&format!("{at}?code=abc&state=S1"), "abc");
-        ok("http://127.0.0.1:1455/auth/callback?code=abc&state=S1", "abc");
+        ok(
+            "http://127.0.0.1:1455/auth/callback?code=abc&state=S1",
+            "abc",
+        );
         ok(&format!("  \"{at}?code=a%2Fb&state=S1\"  "), "a/b");
-        ok("http://localhost:1455/auth/call\nback?code=abc&state=S1", "abc");
-        ok("https://name-1455.app.example.dev/auth/callback?code=abc&state=S1", "abc");
+        ok(
+            "http://localhost:1455/auth/call\nback?code=abc&state=S1",
+            "abc",
+        );
+        ok(
+            "https://name-1455.app.example.dev/auth/callback?code=abc&state=S1",
+            "abc",
+        );
         ok(&format!("{at}#code=abc&state=S1"), "abc");
         ok(&format!("<{at}?code=a&code=a&state=S1>"), "a");
         ok("code=abc&state=S1", "abc");
@@ -212,20 +235,38 @@ mod tests {
 
         let long = "x".repeat(MAX_CODE + 1);
         for (text, code, words) in [
-            (format!("{at}?code=abc&state=S2"), Code::OauthStateMismatch, "different sign-in"),
-            (format!("{at}?code=abc"), Code::OauthStateMissing, "different sign-in"),
-            ("http://localhost:1455/other?code=abc&state=S1".to_owned(), Code::OauthInputInvalid, "path"),
+            (
+                format!("{at}?code=abc&state=S2"),
+                Code::OauthStateMismatch,
+                "different sign-in",
+            ),
+            (
+                format!("{at}?code=abc"),
+                Code::OauthStateMissing,
+                "different sign-in",
+            ),
+            (
+                "http://localhost:1455/other?code=abc&state=S1".to_owned(),
+                Code::OauthInputInvalid,
+                "path",
+            ),
             (
                 format!("{at}?error=access_denied&error_description=End-User+denied&state=S1"),
                 Code::OauthAuthorizationDenied,
                 "End-User denied",
             ),
             (
-                format!("{at}?error=invalid_scope&error_description=The+requested+scope+is+invalid&state=S1"),
+                format!(
+                    "{at}?error=invalid_scope&error_description=The+requested+scope+is+invalid&state=S1"
+                ),
                 Code::OauthAuthorizationError,
                 "invalid_scope",
             ),
-            (format!("{at}?state=S1"), Code::OauthCodeMissing, "no authorization code"),
+            (
+                format!("{at}?state=S1"),
+                Code::OauthCodeMissing,
+                "no authorization code",
+            ),
             (
                 "https://auth.openai.com/oauth/authorize?response_type=code&state=S1".to_owned(),
                 Code::OauthInputInvalid,
@@ -233,12 +274,32 @@ mod tests {
             ),
             ("abc#S2".to_owned(), Code::OauthStateMismatch, "different"),
             (String::new(), Code::OauthInputInvalid, "nothing was pasted"),
-            ("sk-ant-oat01-xxxx".to_owned(), Code::OauthInputInvalid, "that is a token"),
-            ("eyJh.eyJi.c".to_owned(), Code::OauthInputInvalid, "that is a token"),
-            (format!("{at}?code=a&code=b&state=S1"), Code::OauthInputInvalid, "several"),
-            ("two words".to_owned(), Code::OauthInputInvalid, "no authorization code"),
+            (
+                "sk-ant-oat01-xxxx".to_owned(),
+                Code::OauthInputInvalid,
+                "that is a token",
+            ),
+            (
+                "eyJh.eyJi.c".to_owned(),
+                Code::OauthInputInvalid,
+                "that is a token",
+            ),
+            (
+                format!("{at}?code=a&code=b&state=S1"),
+                Code::OauthInputInvalid,
+                "several",
+            ),
+            (
+                "two words".to_owned(),
+                Code::OauthInputInvalid,
+                "no authorization code",
+            ),
             (long, Code::OauthInputInvalid, "no authorization code"),
-            ("ftp://x/?code=a&state=S1".to_owned(), Code::OauthInputInvalid, "web"),
+            (
+                "ftp://x/?code=a&state=S1".to_owned(),
+                Code::OauthInputInvalid,
+                "web",
+            ),
         ] {
             let error = read(&text, None).unwrap_err();
             assert_eq!(error.code(), code, "{text}");

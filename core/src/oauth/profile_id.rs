@@ -55,9 +55,13 @@ pub(crate) fn choose(
         let plain = account.chars().filter(char::is_ascii_alphanumeric);
         plain.take(ACCOUNT_CHARS).collect::<String>()
     });
-    let by_account = account.filter(|text| !text.is_empty()).map(|text| format!("{base}-{text}"));
+    let by_account = account
+        .filter(|text| !text.is_empty())
+        .map(|text| format!("{base}-{text}"));
     let numbered = (2u32..).map(|number| format!("{base}-{number}"));
-    let mut candidates = std::iter::once(base.clone()).chain(by_account).chain(numbered);
+    let mut candidates = std::iter::once(base.clone())
+        .chain(by_account)
+        .chain(numbered);
     let free = candidates.find(|id| !belongs_to_somebody_else(document, id, newcomer.identity));
     let id = free.unwrap_or(base);
     // A spelling in other letters is the same id.
@@ -72,13 +76,17 @@ pub(crate) fn choose(
 
 fn belongs_to_somebody_else(document: &Document, id: &str, identity: &Identity) -> bool {
     let lower = id.to_lowercase();
-    let taken = document.profiles().find(|(known, _)| known.to_lowercase() == lower);
+    let taken = document
+        .profiles()
+        .find(|(known, _)| known.to_lowercase() == lower);
     let login = taken.and_then(|(_, value)| Login::read(value));
     login.is_some_and(|login| login.identity.matches(identity) == Match::Different)
 }
 
 fn taken_by_other_kind(document: &Document, id: &str, newcomer: &Newcomer<'_>) -> Result<()> {
-    let other = document.profile(id).is_some_and(|value| Login::read(value).is_none());
+    let other = document
+        .profile(id)
+        .is_some_and(|value| Login::read(value).is_none());
     if other && !newcomer.replace {
         let message = format!("Auth profile \"{id}\" exists already and is no sign-in.");
         return Err(Error::new(Code::ProfileExists, message).with("profileId", id));
@@ -115,25 +123,40 @@ mod tests {
 
     fn id(account: &str, email: &str) -> Identity {
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        Identity { account_id: text(account), email: text(email) }
+        Identity {
+            account_id: text(account),
+            email: text(email),
+        }
     }
 
     fn pick(profiles: Value, identity: &Identity, subject: Option<&str>) -> String {
         let providers = Providers::built_in();
         let codex = providers.get("openai-codex").unwrap();
-        let newcomer = Newcomer { identity, subject, wanted: None, replace: false };
+        let newcomer = Newcomer {
+            identity,
+            subject,
+            wanted: None,
+            replace: false,
+        };
         choose(&document(profiles), codex, &newcomer).unwrap()
     }
 
     #[test]
     fn ids_follow_the_person() {
-        let oauth = |account: &str, email: &str| {
-            json!({"type": "oauth", "provider": "openai-codex", "access": "A", "accountId": account, "email": email})
-        };
+        let oauth = |account: &str, email: &str| json!({"type": "oauth", "provider": "openai-codex", "access": "A", "accountId": account, "email": email});
         let ana = id("acct-1234-5678-9", "Ana@Example.com");
-        assert_eq!(pick(json!({}), &ana, Some("s")), "openai-codex:Ana@Example.com");
-        assert_eq!(pick(json!({}), &id("a", ""), Some("user-9")), "openai-codex:id-dXNlci05");
-        assert_eq!(pick(json!({}), &id("", ""), Some("u?>~")), "openai-codex:id-dT8-fg");
+        assert_eq!(
+            pick(json!({}), &ana, Some("s")),
+            "openai-codex:Ana@Example.com"
+        );
+        assert_eq!(
+            pick(json!({}), &id("a", ""), Some("user-9")),
+            "openai-codex:id-dXNlci05"
+        );
+        assert_eq!(
+            pick(json!({}), &id("", ""), Some("u?>~")),
+            "openai-codex:id-dT8-fg"
+        );
         assert_eq!(
             pick(json!({}), &id("", ""), Some("http://127.0.0.1:44510|alice")),
             "openai-codex:id-aHR0cDovLzEyNy4wLjAuMTo0NDUxMHxhbGljZQ"
@@ -144,7 +167,10 @@ mod tests {
         assert_eq!(pick(known, &ana, None), "openai-codex:mine");
         // Another account with the same address gets its own.
         let known = json!({"openai-codex:ana@example.com": oauth("acct-9", "ana@example.com")});
-        assert_eq!(pick(known, &ana, None), "openai-codex:Ana@Example.com-acct1234");
+        assert_eq!(
+            pick(known, &ana, None),
+            "openai-codex:Ana@Example.com-acct1234"
+        );
         let known = json!({"openai-codex:default": oauth("acct-9", "x@y")});
         assert_eq!(pick(known, &id("", ""), None), "openai-codex:default-2");
         // Another spelling is the same id.
@@ -156,13 +182,26 @@ mod tests {
     fn keys_are_not_replaced_unasked() {
         let providers = Providers::built_in();
         let codex = providers.get("openai-codex").unwrap();
-        let stored = document(json!({"openai-codex:k": {"type": "api_key", "provider": "openai-codex", "key": "k"}}));
+        let stored = document(
+            json!({"openai-codex:k": {"type": "api_key", "provider": "openai-codex", "key": "k"}}),
+        );
         let identity = id("a", "");
-        let newcomer = |replace| Newcomer { identity: &identity, subject: None, wanted: Some("openai-codex:k"), replace };
+        let newcomer = |replace| Newcomer {
+            identity: &identity,
+            subject: None,
+            wanted: Some("openai-codex:k"),
+            replace,
+        };
         let error = choose(&stored, codex, &newcomer(false)).unwrap_err();
         assert_eq!(error.code(), Code::ProfileExists);
         assert!(choose(&stored, codex, &newcomer(true)).is_ok());
-        for odd in ["x", "x:", ":x", "a:b c", &format!("a:{}", "x".repeat(MAX_ID))] {
+        for odd in [
+            "x",
+            "x:",
+            ":x",
+            "a:b c",
+            &format!("a:{}", "x".repeat(MAX_ID)),
+        ] {
             assert!(check_id(odd).is_err(), "{odd}");
         }
     }

@@ -186,12 +186,18 @@ impl Providers {
         let configured = configured.and_then(Value::as_object);
         let mut merged = built_in.clone();
         for (id, layer) in configured.into_iter().flatten() {
-            merge(merged.entry(id.trim().to_lowercase()).or_insert(json!({})), layer);
+            merge(
+                merged.entry(id.trim().to_lowercase()).or_insert(json!({})),
+                layer,
+            );
         }
         let mut by_id = BTreeMap::new();
         for (id, mut description) in merged {
             let home = built_in.get(&id).unwrap_or(&description);
-            let home = home.get("tokenUrl").and_then(Value::as_str).map(str::to_owned);
+            let home = home
+                .get("tokenUrl")
+                .and_then(Value::as_str)
+                .map(str::to_owned);
             let mut client_secret = secret(&id);
             if let Value::Object(fields) = &mut description {
                 fields.remove("clientSecret");
@@ -269,7 +275,8 @@ pub(crate) fn invalid(provider: &str, field: &str, reason: &str) -> Error {
 /// Host and port as they stand in an address; the port only when it is not the usual one.
 pub(crate) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
-    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    url.port()
+        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 /// Whether an address leads to this machine.
@@ -322,14 +329,16 @@ fn value_of(text: &str, form: Form) -> Value {
         Form::Boolean => json!(matches!(text, "1" | "true")),
         Form::Pairs => {
             let pairs = form_urlencoded::parse(text.trim_start_matches('?').as_bytes());
-            let pairs = pairs.map(|(key, value)| (key.into_owned(), Value::from(value.into_owned())));
+            let pairs =
+                pairs.map(|(key, value)| (key.into_owned(), Value::from(value.into_owned())));
             Value::Object(pairs.collect())
         }
         Form::Ports => {
             // What is no number stays text, so that the check of the field names it.
             let ports = text.split(',').map(|port| {
                 let port = port.trim();
-                port.parse::<u64>().map_or_else(|_| port.into(), Value::from)
+                port.parse::<u64>()
+                    .map_or_else(|_| port.into(), Value::from)
             });
             Value::Array(ports.collect())
         }
@@ -383,7 +392,9 @@ fn read(
 
 fn is_id(id: &str) -> bool {
     let mut chars = id.chars();
-    let first = chars.next().is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let first = chars
+        .next()
+        .is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     let rest = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
     first && id.len() <= 64 && chars.all(rest)
 }
@@ -399,10 +410,14 @@ impl Reader<'_> {
         let login = self.fields.boolean("login").unwrap_or(true);
         let issuer = self.url("issuer").map(|_| self.text("issuer"));
         if discovery && issuer.is_none() {
-            self.fields.wrong::<()>("issuer", "is required for discovery");
+            self.fields
+                .wrong::<()>("issuer", "is required for discovery");
         }
         let (authorize_url, token_url) = (self.url("authorizeUrl"), self.url("tokenUrl"));
-        for (field, needed) in [("authorizeUrl", login && !discovery), ("tokenUrl", !discovery)] {
+        for (field, needed) in [
+            ("authorizeUrl", login && !discovery),
+            ("tokenUrl", !discovery),
+        ] {
             if needed && !self.map.contains_key(field) {
                 self.fields.wrong::<()>(field, "is required");
             }
@@ -416,10 +431,18 @@ impl Reader<'_> {
         if login {
             self.check_redirect(&redirect_uri);
         }
-        let default_auth = if client_secret.is_some() { ClientAuth::Body } else { ClientAuth::None };
+        let default_auth = if client_secret.is_some() {
+            ClientAuth::Body
+        } else {
+            ClientAuth::None
+        };
         let client_auth = self.choice(
             "clientAuth",
-            &[("none", ClientAuth::None), ("body", ClientAuth::Body), ("basic", ClientAuth::Basic)],
+            &[
+                ("none", ClientAuth::None),
+                ("body", ClientAuth::Body),
+                ("basic", ClientAuth::Basic),
+            ],
         );
         let claim = |path: &str| {
             vec![ClaimPath {
@@ -449,7 +472,10 @@ impl Reader<'_> {
             send_state_in_exchange: self.fields.boolean("sendStateInExchange").unwrap_or(false),
             send_scope_on_refresh: self.fields.boolean("sendScopeOnRefresh").unwrap_or(false),
             token_format: self
-                .choice("tokenFormat", &[("form", TokenFormat::Form), ("json", TokenFormat::Json)])
+                .choice(
+                    "tokenFormat",
+                    &[("form", TokenFormat::Form), ("json", TokenFormat::Json)],
+                )
                 .unwrap_or(TokenFormat::Form),
             token_headers: self.params("tokenHeaders", RESERVED_HEADERS),
             account_id: self.claims("accountId").unwrap_or_default(),
@@ -457,7 +483,9 @@ impl Reader<'_> {
             subject: self.claims("subject").unwrap_or_else(|| claim("sub")),
             account_id_required: self.fields.boolean("accountIdRequired").unwrap_or(false),
             userinfo_url: self.url("userinfoUrl"),
-            profile_prefix: self.string("profilePrefix").unwrap_or_else(|| id.to_owned()),
+            profile_prefix: self
+                .string("profilePrefix")
+                .unwrap_or_else(|| id.to_owned()),
             default_profile_name: self
                 .string("defaultProfileName")
                 .unwrap_or_else(|| "default".to_owned()),
@@ -494,7 +522,9 @@ impl Reader<'_> {
         match url.scheme() {
             "https" => Some(url),
             "http" if is_loopback(&url) => Some(url),
-            "http" => self.fields.wrong(field, "must be https; http is for this machine only"),
+            "http" => self
+                .fields
+                .wrong(field, "must be https; http is for this machine only"),
             _ => self.fields.wrong(field, "must be an https address"),
         }
     }
@@ -505,13 +535,16 @@ impl Reader<'_> {
         if text.is_empty() {
             self.fields.wrong::<()>("redirectUri", "is required");
         } else if !fine {
-            self.fields.wrong::<()>("redirectUri", "must be an http or https address");
+            self.fields
+                .wrong::<()>("redirectUri", "must be an http or https address");
         }
     }
 
     fn ports(&mut self, redirect_uri: &str) -> Vec<u16> {
         let Some(list) = self.fields.value("redirectPorts") else {
-            let port = Url::parse(redirect_uri).ok().and_then(|url| url.port_or_known_default());
+            let port = Url::parse(redirect_uri)
+                .ok()
+                .and_then(|url| url.port_or_known_default());
             return port.into_iter().collect();
         };
         let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
@@ -533,7 +566,8 @@ impl Reader<'_> {
         let found = choices.iter().find(|(name, _)| *name == text);
         found.map(|(_, value)| *value).or_else(|| {
             let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-            self.fields.wrong(field, format!("must be one of {}", names.join(", ")))
+            self.fields
+                .wrong(field, format!("must be one of {}", names.join(", ")))
         })
     }
 
@@ -545,14 +579,16 @@ impl Reader<'_> {
         for (name, value) in map {
             let lower = name.to_ascii_lowercase();
             if reserved.contains(&lower.as_str()) {
-                self.fields.wrong::<()>(field, format!("{lower} is set by the protocol"));
+                self.fields
+                    .wrong::<()>(field, format!("{lower} is set by the protocol"));
             }
             match value.as_str() {
                 Some(text) if !text.contains(['\r', '\n']) => {
                     pairs.push((name.clone(), text.to_owned()));
                 }
                 _ => {
-                    self.fields.wrong::<()>(field, "values must be texts of one line");
+                    self.fields
+                        .wrong::<()>(field, "values must be texts of one line");
                 }
             }
         }
@@ -579,7 +615,9 @@ impl Reader<'_> {
         if !["always", "maybe", "never"].contains(&rotates) {
             fields.wrong::<()>("rotates", "must be always, maybe or never");
         }
-        let timeout = fields.integer("timeoutMs", 1_000..=60_000).unwrap_or(30_000);
+        let timeout = fields
+            .integer("timeoutMs", 1_000..=60_000)
+            .unwrap_or(30_000);
         let retry = fields.boolean("ambiguousRetry").unwrap_or(true);
         if let Some(problem) = fields.finish().into_iter().next() {
             let message = format!("{}: {}", problem.path, problem.message);
@@ -600,7 +638,9 @@ fn claim_path(value: &Value) -> Option<ClaimPath> {
         let texts = list.iter().map(|text| text.as_str().map(str::to_owned));
         texts.collect::<Option<Vec<String>>>()
     };
-    let place = texts("path").map(Place::Path).or_else(|| texts("join").map(Place::Join))?;
+    let place = texts("path")
+        .map(Place::Path)
+        .or_else(|| texts("join").map(Place::Join))?;
     Some(ClaimPath { token, place })
 }
 
@@ -611,13 +651,17 @@ mod tests {
     use super::*;
 
     fn env(vars: &[(&str, &str)]) -> EnvView {
-        let vars = vars.iter().map(|(k, v)| ((*k).to_owned(), Zeroizing::new((*v).to_owned())));
+        let vars = vars
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), Zeroizing::new((*v).to_owned())));
         EnvView::new(vars.collect())
     }
 
     fn configured(id: &str, description: Value) -> Result<Provider> {
         let tree = json!({"oauth": {"providers": {id: description}}});
-        Providers::layered(&tree, &env(&[]), &|_| None).get(id).cloned()
+        Providers::layered(&tree, &env(&[]), &|_| None)
+            .get(id)
+            .cloned()
     }
 
     fn minimal(extra: Value) -> Value {
@@ -634,7 +678,10 @@ mod tests {
     #[test]
     fn the_built_in_descriptions_are_valid() {
         let providers = Providers::built_in();
-        assert_eq!(providers.ids().collect::<Vec<_>>(), ["anthropic", "openai-codex"]);
+        assert_eq!(
+            providers.ids().collect::<Vec<_>>(),
+            ["anthropic", "openai-codex"]
+        );
         let codex = providers.get("codex").unwrap();
         assert_eq!(codex.id, "openai-codex");
         assert_eq!(codex.redirect_ports, [1455, 1457]);
@@ -642,16 +689,28 @@ mod tests {
         assert!(!providers.get("anthropic").unwrap().login);
         let error = providers.get("openai-codx").unwrap_err();
         assert_eq!(error.code(), Code::OauthUnknownProvider);
-        assert!(error.message().contains("did you mean \"openai-codex\"?"), "{error}");
+        assert!(
+            error.message().contains("did you mean \"openai-codex\"?"),
+            "{error}"
+        );
     }
 
     #[test]
     fn descriptions_are_checked() {
         assert!(configured("x", minimal(json!({}))).is_ok());
         for (extra, field) in [
-            (json!({"tokenUrl": "http://idp.example.com/token"}), "tokenUrl"),
-            (json!({"authorizeParams": {"state": "x"}}), "authorizeParams"),
-            (json!({"refreshParams": {"grant_type": "x"}}), "refreshParams"),
+            (
+                json!({"tokenUrl": "http://idp.example.com/token"}),
+                "tokenUrl",
+            ),
+            (
+                json!({"authorizeParams": {"state": "x"}}),
+                "authorizeParams",
+            ),
+            (
+                json!({"refreshParams": {"grant_type": "x"}}),
+                "refreshParams",
+            ),
             (json!({"tokenHeaders": {"Cookie": "x"}}), "tokenHeaders"),
             (json!({"tokenHeaders": {"X": "a\r\nb: c"}}), "tokenHeaders"),
             (json!({"clientId": ""}), "clientId"),
@@ -659,13 +718,20 @@ mod tests {
             (json!({"redirectPorts": [70000]}), "redirectPorts"),
             (json!({"tokenFormat": "xml"}), "tokenFormat"),
             (json!({"discovery": true}), "issuer"),
-            (json!({"email": [{"token": "other", "path": ["email"]}]}), "email"),
+            (
+                json!({"email": [{"token": "other", "path": ["email"]}]}),
+                "email",
+            ),
             (json!({"refresh": {"rotates": "often"}}), "refresh"),
             (json!({"tokenUlr": "x"}), "tokenUlr"),
         ] {
             let error = configured("x", minimal(extra.clone())).unwrap_err();
             assert_eq!(error.code(), Code::OauthProviderInvalid);
-            assert_eq!(error.details().get("field"), Some(&json!(field)), "{extra} {error}");
+            assert_eq!(
+                error.details().get("field"),
+                Some(&json!(field)),
+                "{extra} {error}"
+            );
         }
         for fine in [
             json!({"tokenUrl": "http://127.0.0.1:44510/token"}),
@@ -684,20 +750,39 @@ mod tests {
             "scopes": ["openid"],
         }}}});
         let vars = env(&[
-            ("OPENCLAW_AUTH_OAUTH_OPENAI_CODEX_TOKEN_URL", "http://127.0.0.1:44510/token"),
+            (
+                "OPENCLAW_AUTH_OAUTH_OPENAI_CODEX_TOKEN_URL",
+                "http://127.0.0.1:44510/token",
+            ),
             ("OPENCLAW_AUTH_OAUTH_OPENAI_CODEX_REDIRECT_PORTS", "0, 1455"),
-            ("OPENCLAW_AUTH_OAUTH_OPENAI_CODEX_AUTHORIZE_PARAMS", "a=b%20c"),
+            (
+                "OPENCLAW_AUTH_OAUTH_OPENAI_CODEX_AUTHORIZE_PARAMS",
+                "a=b%20c",
+            ),
             ("OPENCLAW_AUTH_OAUTH_OPENAI_CODEX_CLIENT_SECRET", "s3cret"),
         ]);
         let providers = Providers::layered(&tree, &vars, &|_| None);
         let codex = providers.get("openai-codex").unwrap();
         assert_eq!(codex.scopes, ["openid"]);
-        assert_eq!(codex.authorize_params.len(), 4, "{:?}", codex.authorize_params);
-        assert!(codex.authorize_params.contains(&("originator".to_owned(), "mine".to_owned())));
+        assert_eq!(
+            codex.authorize_params.len(),
+            4,
+            "{:?}",
+            codex.authorize_params
+        );
+        assert!(
+            codex
+                .authorize_params
+                .contains(&("originator".to_owned(), "mine".to_owned()))
+        );
         assert_eq!(codex.redirect_ports, [0, 1455]);
         assert_eq!(codex.client_auth, ClientAuth::Body);
         assert_eq!(codex.token_endpoint().unwrap().port(), Some(44510));
-        assert_eq!(codex.home_authority.as_deref(), Some("auth.openai.com"), "not redirected");
+        assert_eq!(
+            codex.home_authority.as_deref(),
+            Some("auth.openai.com"),
+            "not redirected"
+        );
         assert!(!format!("{codex:?}").contains("s3cret"));
     }
 
@@ -708,7 +793,12 @@ mod tests {
         let text = format!("{name}=https://evil.test/token\nOTHER=1\n");
         vars.add_dotenv(&text, std::path::Path::new("/s/.env"), &mut Vec::new());
         let providers = Providers::layered(&Value::Null, &vars, &|_| None);
-        let url = providers.get("openai-codex").unwrap().token_endpoint().unwrap().to_string();
+        let url = providers
+            .get("openai-codex")
+            .unwrap()
+            .token_endpoint()
+            .unwrap()
+            .to_string();
         assert_eq!(url, "https://auth.openai.com/oauth/token");
         assert_eq!(providers.ignored, [name]);
     }

@@ -24,7 +24,9 @@ const NAMES: &[&str] = &[
 
 /// A text of a provider as it may be shown. `secrets` are those of the request in question.
 pub(crate) fn redact(text: &str, secrets: &[&str]) -> String {
-    let end = (0..=MAX_LOOK.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    let end = (0..=MAX_LOOK.min(text.len()))
+        .rev()
+        .find(|end| text.is_char_boundary(*end));
     let mut text = without_escapes(text.get(..end.unwrap_or(0)).unwrap_or_default());
     for secret in secrets.iter().filter(|secret| secret.len() >= MIN_SECRET) {
         text = text.replace(secret, STAND_IN);
@@ -32,8 +34,14 @@ pub(crate) fn redact(text: &str, secrets: &[&str]) -> String {
     let mut shown: Vec<String> = Vec::new();
     let mut after_bearer = false;
     for word in text.split_whitespace() {
-        shown.push(if after_bearer { STAND_IN.to_owned() } else { redact_word(word) });
-        after_bearer = word.trim_matches(|c: char| !c.is_alphanumeric()).eq_ignore_ascii_case("bearer");
+        shown.push(if after_bearer {
+            STAND_IN.to_owned()
+        } else {
+            redact_word(word)
+        });
+        after_bearer = word
+            .trim_matches(|c: char| !c.is_alphanumeric())
+            .eq_ignore_ascii_case("bearer");
     }
     shown.join(" ").chars().take(MAX_CHARS).collect()
 }
@@ -115,12 +123,21 @@ mod tests {
             ("a\u{1b}[31mred\u{1b}[0m\r\nb\u{7}", "ared b"),
             ("token r-s3cret-1 was used", "token [redacted] was used"),
             ("Bearer abcdefghij rejected", "Bearer [redacted] rejected"),
-            ("{\"refresh_token\":\"xyz\",\"a\":1}", "{\"refresh_token\":\"[redacted]\",\"a\":1}"),
+            (
+                "{\"refresh_token\":\"xyz\",\"a\":1}",
+                "{\"refresh_token\":\"[redacted]\",\"a\":1}",
+            ),
             ("code=abc&state=S1", "code=[redacted]&state=S1"),
             ("key sk-ant-oat01-xxxxxxxx.", "key [redacted]"),
             ("eyJhbGciOiJSUzI1NiJ9.eyJhIjoxfQ.x", "[redacted]"),
-            ("see https://me:pw@h.test/p?code=abc#frag", "see https://h.test/p?code=[redacted]"),
-            ("error code: 400 is not shown", "error code: 400 is not shown"),
+            (
+                "see https://me:pw@h.test/p?code=abc#frag",
+                "see https://h.test/p?code=[redacted]",
+            ),
+            (
+                "error code: 400 is not shown",
+                "error code: 400 is not shown",
+            ),
         ] {
             assert_eq!(redact(text, &["r-s3cret-1", "ab"]), shown);
         }

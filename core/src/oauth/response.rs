@@ -81,7 +81,11 @@ pub(crate) fn normalise(answer: &HttpAnswer, secrets: &[&str]) -> Result<Value, 
         None => body.remove("expires_in"),
     };
     for name in ["refresh_token", "id_token"] {
-        if body.get(name).and_then(Value::as_str).is_none_or(str::is_empty) {
+        if body
+            .get(name)
+            .and_then(Value::as_str)
+            .is_none_or(str::is_empty)
+        {
             body.remove(name);
         }
     }
@@ -125,7 +129,11 @@ fn rejection(answer: &HttpAnswer, body: Option<&Value>, secrets: &[&str]) -> Rej
         Some(Value::Number(code)) => Some(Number::to_string(code)),
         _ => None,
     };
-    let message = [inner("message"), body.get("error_description"), body.get("message")];
+    let message = [
+        inner("message"),
+        body.get("error_description"),
+        body.get("message"),
+    ];
     let message = message.into_iter().flatten().find_map(Value::as_str);
     let shown = |text: &str| Some(redact(text, secrets)).filter(|text| !text.is_empty());
     Rejection {
@@ -162,7 +170,8 @@ pub(crate) fn exchange_error(refusal: &Refusal) -> Error {
 /// `oauth_provider_unavailable`.
 pub(crate) fn busy(rejection: &Rejection) -> Error {
     let message = format!("the provider is unavailable ({})", rejection.label());
-    let error = Error::new(Code::OauthProviderUnavailable, message).with("status", rejection.status);
+    let error =
+        Error::new(Code::OauthProviderUnavailable, message).with("status", rejection.status);
     match rejection.retry_after_ms {
         Some(ms) => error.with_retry_after_ms(ms),
         None => error.retryable(true),
@@ -192,7 +201,10 @@ mod tests {
     #[test]
     fn deviations_are_put_right() {
         for (body, expected) in [
-            (r#"{"access_token":"A"}"#, json!({"access_token": "A", "token_type": "bearer"})),
+            (
+                r#"{"access_token":"A"}"#,
+                json!({"access_token": "A", "token_type": "bearer"}),
+            ),
             (
                 r#"{"access_token":"A","token_type":"","expires_in":"3600","refresh_token":"","scope":["a","b"]}"#,
                 json!({"access_token": "A", "token_type": "bearer", "expires_in": 3600, "scope": "a b"}),
@@ -217,14 +229,29 @@ mod tests {
     #[test]
     fn what_is_no_token_answer_is_named_without_its_values() {
         for (status, body, reason) in [
-            (200, "<html>sk-canary-000000</html>", "token response is not a JSON object"),
-            (200, r#"["sk-canary-000000"]"#, "token response is not a JSON object"),
-            (200, r#"{"refresh_token":"sk-canary-000000"}"#, "token response lacks access_token"),
+            (
+                200,
+                "<html>sk-canary-000000</html>",
+                "token response is not a JSON object",
+            ),
+            (
+                200,
+                r#"["sk-canary-000000"]"#,
+                "token response is not a JSON object",
+            ),
+            (
+                200,
+                r#"{"refresh_token":"sk-canary-000000"}"#,
+                "token response lacks access_token",
+            ),
             (302, "", "the token endpoint redirects"),
         ] {
             let refusal = normalise(&answer(status, body), &[]).unwrap_err();
             assert_eq!(refusal, Refusal::Unusable(reason.to_owned()));
-            assert_eq!(exchange_error(&refusal).code(), Code::OauthTokenResponseInvalid);
+            assert_eq!(
+                exchange_error(&refusal).code(),
+                Code::OauthTokenResponseInvalid
+            );
         }
     }
 
@@ -245,10 +272,14 @@ mod tests {
             ("<html>", None, None),
             ("", None, None),
         ] {
-            let Err(Refusal::Rejected(found)) = normalise(&answer(400, body), &["R-1234567"]) else {
+            let Err(Refusal::Rejected(found)) = normalise(&answer(400, body), &["R-1234567"])
+            else {
                 panic!("{body}");
             };
-            assert_eq!((found.code.as_deref(), found.message.as_deref()), (code, message));
+            assert_eq!(
+                (found.code.as_deref(), found.message.as_deref()),
+                (code, message)
+            );
             assert_eq!(found.retry_after_ms, Some(2_000));
         }
     }

@@ -54,7 +54,9 @@ impl Scene {
         let agents = self.state.join("agents");
         let mut names = host.files.names(&agents).unwrap_or_default();
         names.sort();
-        let found = names.into_iter().map(|name| agents.join(name).join("agent"));
+        let found = names
+            .into_iter()
+            .map(|name| agents.join(name).join("agent"));
         let mut seen = BTreeSet::new();
         let all = self.folders.iter().cloned().chain(found);
         all.filter(|folder| folder != except && seen.insert(folder.clone()))

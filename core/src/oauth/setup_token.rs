@@ -44,7 +44,9 @@ pub fn clean_pasted(text: &str) -> String {
         .collect();
     let clean = clean.trim();
     for quote in ['"', '\'', '`'] {
-        let inner = clean.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+        let inner = clean
+            .strip_prefix(quote)
+            .and_then(|rest| rest.strip_suffix(quote));
         if let Some(inner) = inner {
             return inner.trim().to_owned();
         }
@@ -58,7 +60,10 @@ pub fn clean_pasted(text: &str) -> String {
 ///
 /// `oauth_setup_token_invalid`, with a hint when it is another kind of credential.
 pub fn check_setup_token(text: &str) -> Result<String> {
-    let token: String = clean_pasted(text).chars().filter(|c| !c.is_ascii_whitespace()).collect();
+    let token: String = clean_pasted(text)
+        .chars()
+        .filter(|c| !c.is_ascii_whitespace())
+        .collect();
     let Some(problem) = problem_of(&token) else {
         return Ok(token);
     };
@@ -119,10 +124,14 @@ pub fn parse_duration(text: &str) -> Result<u64> {
     let mut total = 0.0;
     let bare = rest.chars().all(|c| c.is_ascii_digit() || c == '.');
     while !rest.is_empty() {
-        let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+            .unwrap_or(rest.len());
         let (number, tail) = rest.split_at(end);
         let number: f64 = number.parse().map_err(|_| error())?;
-        let end = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
+        let end = tail
+            .find(|c: char| !c.is_ascii_alphabetic())
+            .unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(end);
         total += number
             * match unit {
@@ -137,7 +146,11 @@ pub fn parse_duration(text: &str) -> Result<u64> {
         rest = tail;
     }
     let total = f64::round(total);
-    if total > 0.0 && total <= MAX_MS { Ok(total as u64) } else { Err(error()) }
+    if total > 0.0 && total <= MAX_MS {
+        Ok(total as u64)
+    } else {
+        Err(error())
+    }
 }
 
 #[cfg(test)]
@@ -154,8 +167,16 @@ mod tests {
         for (text, words, hint) in [
             (String::new(), "Required", None),
             (token(66), "too short", None),
-            (format!("sk-ant-api03-{}", "x".repeat(80)), "Expected token", Some("paste-api-key")),
-            (format!("sk-ant-ort01-{}", "x".repeat(80)), "Expected token", Some("refresh token")),
+            (
+                format!("sk-ant-api03-{}", "x".repeat(80)),
+                "Expected token",
+                Some("paste-api-key"),
+            ),
+            (
+                format!("sk-ant-ort01-{}", "x".repeat(80)),
+                "Expected token",
+                Some("refresh token"),
+            ),
             (format!("{}!", token(80)), "unexpected characters", None),
         ] {
             let error = check_setup_token(&text).unwrap_err();
@@ -193,7 +214,9 @@ mod tests {
         ] {
             assert_eq!(parse_duration(text).unwrap(), ms, "{text}");
         }
-        for text in ["xyz", "1d 2h", "-3d", "0", "", "1..2h", "3651d", "1d5", "1w"] {
+        for text in [
+            "xyz", "1d 2h", "-3d", "0", "", "1..2h", "3651d", "1d5", "1w",
+        ] {
             let error = parse_duration(text).unwrap_err();
             assert!(error.message().starts_with("invalid duration: "), "{text}");
         }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use oauth2::basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType};
+use oauth2::basic::{
+    BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
+    BasicTokenType,
+};
 use oauth2::url::{Url, form_urlencoded};
 use oauth2::{
     AuthType, AuthorizationCode, Client, ClientId, ClientSecret, EndpointNotSet, EndpointSet,
@@ -44,7 +47,10 @@ pub(crate) struct Tokens {
 impl Tokens {
     /// What the tokens say about their owner.
     pub(crate) fn claims(&self) -> Claims {
-        Claims::of(self.access.expose(), self.id_token.as_ref().map(SecretText::expose))
+        Claims::of(
+            self.access.expose(),
+            self.id_token.as_ref().map(SecretText::expose),
+        )
     }
 }
 
@@ -71,7 +77,11 @@ impl std::error::Error for Failure {}
 impl Failure {
     /// The error for a failed exchange, or for a refresh that is not understood better.
     pub(crate) fn to_error(&self, provider: &Provider) -> Error {
-        let host = provider.token_url.as_ref().and_then(Url::host_str).unwrap_or("the provider");
+        let host = provider
+            .token_url
+            .as_ref()
+            .and_then(Url::host_str)
+            .unwrap_or("the provider");
         let failure = match self {
             Self::Refused(refusal) => return super::response::exchange_error(refusal),
             Self::Http(failure) => failure,
@@ -119,13 +129,19 @@ impl Transport {
     pub(crate) fn of(env: &EnvView) -> Self {
         let first = |names: &[&str]| {
             let values = names.iter().filter_map(|name| env.process(name));
-            values.map(str::trim).find(|value| !value.is_empty()).map(str::to_owned)
+            values
+                .map(str::trim)
+                .find(|value| !value.is_empty())
+                .map(str::to_owned)
         };
         let no_proxy = first(&["NO_PROXY", "no_proxy"]).unwrap_or_default();
         Self {
             http_proxy: first(&["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]),
             https_proxy: first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]),
-            no_proxy: no_proxy.split(',').map(|entry| entry.trim().to_lowercase()).collect(),
+            no_proxy: no_proxy
+                .split(',')
+                .map(|entry| entry.trim().to_lowercase())
+                .collect(),
             roots_file: first(&["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"]),
         }
     }
@@ -144,21 +160,31 @@ impl Transport {
     /// `NO_PROXY`: `*`, or names with everything below them, each with an optional port.
     fn is_excepted(&self, url: &Url) -> bool {
         let host = url.host_str().unwrap_or_default().to_lowercase();
-        self.no_proxy.iter().filter(|entry| !entry.is_empty()).any(|entry| {
-            let (name, port) = match entry.rsplit_once(':') {
-                Some((name, port)) if port.parse::<u16>().is_ok() => (name, port.parse().ok()),
-                _ => (entry.as_str(), None),
-            };
-            let name = name.trim_start_matches("*.").trim_start_matches('.');
-            let named = name == "*"
-                || host == name
-                || host.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'));
-            named && port.is_none_or(|port: u16| url.port_or_known_default() == Some(port))
-        })
+        self.no_proxy
+            .iter()
+            .filter(|entry| !entry.is_empty())
+            .any(|entry| {
+                let (name, port) = match entry.rsplit_once(':') {
+                    Some((name, port)) if port.parse::<u16>().is_ok() => (name, port.parse().ok()),
+                    _ => (entry.as_str(), None),
+                };
+                let name = name.trim_start_matches("*.").trim_start_matches('.');
+                let named = name == "*"
+                    || host == name
+                    || host
+                        .strip_suffix(name)
+                        .is_some_and(|rest| rest.ends_with('.'));
+                named && port.is_none_or(|port: u16| url.port_or_known_default() == Some(port))
+            })
     }
 
     /// Completes a request to an address.
-    pub(crate) fn prepare(&self, host: &Host, url: &Url, request: &mut HttpRequest) -> Result<(), HttpFailure> {
+    pub(crate) fn prepare(
+        &self,
+        host: &Host,
+        url: &Url,
+        request: &mut HttpRequest,
+    ) -> Result<(), HttpFailure> {
         request.allow_http = is_loopback(url);
         request.proxy = self.proxy(url);
         if let (Some(path), "https") = (&self.roots_file, url.scheme()) {
@@ -174,7 +200,9 @@ impl Transport {
 fn read_roots(host: &Host, path: &str) -> std::io::Result<Vec<u8>> {
     let real = host.files.canonical(path.as_ref())?;
     let bytes = host.files.open(&real)?.read_to_limit(MAX_ROOTS)?;
-    bytes.map(|bytes| bytes.to_vec()).ok_or_else(|| std::io::ErrorKind::FileTooLarge.into())
+    bytes
+        .map(|bytes| bytes.to_vec())
+        .ok_or_else(|| std::io::ErrorKind::FileTooLarge.into())
 }
 
 /// What a token request asks for.
@@ -216,10 +244,7 @@ pub(crate) struct TokenRequest<'a> {
 
 impl TokenRequest<'_> {
     /// Sends the request once. `received` sees every answer before anything is made of it.
-    pub(crate) fn send(
-        &self,
-        received: &dyn Fn(&HttpAnswer),
-    ) -> Result<Tokens, Failure> {
+    pub(crate) fn send(&self, received: &dyn Fn(&HttpAnswer)) -> Result<Tokens, Failure> {
         let sent_at = self.host.clock.now_ms();
         let skewed = |answer: &HttpAnswer| {
             if let Some(date) = answer.header("date").and_then(http_date_ms) {
@@ -235,11 +260,7 @@ impl TokenRequest<'_> {
     }
 
     /// Reads an answer that was received earlier, to a request sent at that time.
-    pub(crate) fn read(
-        &self,
-        sent_at: u64,
-        answer: &HttpAnswer,
-    ) -> Result<Tokens, Failure> {
+    pub(crate) fn read(&self, sent_at: u64, answer: &HttpAnswer) -> Result<Tokens, Failure> {
         self.through(sent_at, &|_| Ok(answer.clone()))
     }
 
@@ -249,7 +270,10 @@ impl TokenRequest<'_> {
         let caught = self.through(0, &|request| {
             *built.borrow_mut() = Some(request);
             let reason = "not sent";
-            Err(Failure::Http(HttpFailure::new(HttpFailureKind::NotSent, reason)))
+            Err(Failure::Http(HttpFailure::new(
+                HttpFailureKind::NotSent,
+                reason,
+            )))
         });
         match (built.into_inner(), caught) {
             (Some(request), _) => Ok(request),
@@ -266,9 +290,8 @@ impl TokenRequest<'_> {
         sent_at: u64,
         exchange: &dyn Fn(HttpRequest) -> Result<HttpAnswer, Failure>,
     ) -> Result<Tokens, Failure> {
-        let unusable = |reason: &str| {
-            Failure::Http(HttpFailure::new(HttpFailureKind::Unusable, reason))
-        };
+        let unusable =
+            |reason: &str| Failure::Http(HttpFailure::new(HttpFailureKind::Unusable, reason));
         let Some(url) = &self.provider.token_url else {
             return Err(unusable("the description has no token endpoint"));
         };
@@ -278,14 +301,23 @@ impl TokenRequest<'_> {
             let body = normalise(&answer, &self.grant.secrets()).map_err(Failure::Refused)?;
             let mut response = oauth2::HttpResponse::new(body.to_string().into_bytes());
             let json = oauth2::http::HeaderValue::from_static("application/json");
-            response.headers_mut().insert(oauth2::http::header::CONTENT_TYPE, json);
+            response
+                .headers_mut()
+                .insert(oauth2::http::header::CONTENT_TYPE, json);
             Ok(response)
         };
         let response = match &self.grant {
-            Grant::Code { code, redirect_uri, verifier, state } => {
+            Grant::Code {
+                code,
+                redirect_uri,
+                verifier,
+                state,
+            } => {
                 let redirect = RedirectUrl::new((*redirect_uri).to_owned())
                     .map_err(|_| unusable("the redirect address is not usable"))?;
-                let client = self.client(url, &self.provider.client_id).set_redirect_uri(redirect);
+                let client = self
+                    .client(url, &self.provider.client_id)
+                    .set_redirect_uri(redirect);
                 let mut request = client
                     .exchange_code(AuthorizationCode::new(code.expose().to_owned()))
                     .set_pkce_verifier(PkceCodeVerifier::new(verifier.expose().to_owned()));
@@ -302,7 +334,8 @@ impl TokenRequest<'_> {
                 let token = RefreshToken::new(refresh.expose().to_owned());
                 let mut request = client.exchange_refresh_token(&token);
                 if self.provider.send_scope_on_refresh {
-                    request = request.add_scopes(self.provider.scopes.iter().cloned().map(Scope::new));
+                    request =
+                        request.add_scopes(self.provider.scopes.iter().cloned().map(Scope::new));
                 }
                 for (name, value) in &self.provider.refresh_params {
                     request = request.add_extra_param(name, value);
@@ -336,11 +369,7 @@ impl TokenRequest<'_> {
     }
 
     /// The request of `oauth2` as one of the host.
-    fn adapt(
-        &self,
-        url: &Url,
-        request: oauth2::HttpRequest,
-    ) -> Result<HttpRequest, Failure> {
+    fn adapt(&self, url: &Url, request: oauth2::HttpRequest) -> Result<HttpRequest, Failure> {
         let (parts, form) = request.into_parts();
         let mut adapted = HttpRequest::post(url.as_str(), Vec::new());
         let (body, content_type) = match self.provider.token_format {
@@ -348,9 +377,13 @@ impl TokenRequest<'_> {
             TokenFormat::Json => (as_json(&Zeroizing::new(form)), "application/json"),
         };
         adapted.body = body;
-        adapted.timeout = self.timeout.min(Duration::from_millis(self.provider.timeout_ms));
+        adapted.timeout = self
+            .timeout
+            .min(Duration::from_millis(self.provider.timeout_ms));
         let mut header = |name: &str, value: &str| {
-            adapted.headers.push((name.to_owned(), Zeroizing::new(value.to_owned())));
+            adapted
+                .headers
+                .push((name.to_owned(), Zeroizing::new(value.to_owned())));
         };
         header("accept", "application/json");
         header("content-type", content_type);

@@ -21,12 +21,12 @@ pub(crate) use eligibility::{Verdict, policy_violations};
 pub use order::OrderSource;
 pub(crate) use order::{OrderQuery, Ranked, resolve_order};
 pub(crate) use record::Record;
+#[cfg(feature = "testing")]
+pub(crate) use store::StoreVersion;
 pub(crate) use store::{
     Document, Durability, FileStore, HeldStore, LockFailure, LockFile, ProfileStore, Pulse,
     StoreOptions, Stored,
 };
-#[cfg(feature = "testing")]
-pub(crate) use store::StoreVersion;
 pub use usage::Clear;
 pub(crate) use usage::{
     Blocking, BlockingKind, Subject, UsageEvent, apply, blocking, unavailable_reason,

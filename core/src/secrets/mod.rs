@@ -38,7 +38,7 @@ pub(crate) use rules::Rules;
 pub(crate) use sensitive::is_sensitive_key;
 pub(crate) use value::wipe;
 
-use crate::config::{Issue, Part, OauthSettings, Routing, Severity, Source, report_misplaced};
+use crate::config::{Issue, OauthSettings, Part, Routing, Severity, Source, report_misplaced};
 use crate::error::{Code, Error};
 use crate::host::Host;
 use crate::json::{Path, lookup};

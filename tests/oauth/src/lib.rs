@@ -82,7 +82,12 @@ impl Idp {
     }
 
     fn control(&self, method: &str, what: &str, body: &str) -> Answer {
-        self.send(method, &format!("/__test/{what}"), "Content-Type: application/json\r\n", body)
+        self.send(
+            method,
+            &format!("/__test/{what}"),
+            "Content-Type: application/json\r\n",
+            body,
+        )
     }
 
     fn send(&self, method: &str, target: &str, headers: &str, body: &str) -> Answer {
@@ -132,7 +137,10 @@ impl Home {
     }
 
     pub fn store(&self, agent: &str) -> PathBuf {
-        self.state().join("agents").join(agent).join("agent/auth-profiles.json")
+        self.state()
+            .join("agents")
+            .join(agent)
+            .join("agent/auth-profiles.json")
     }
 
     pub fn engine(&self) -> Engine {
@@ -230,8 +238,17 @@ pub fn wait(flow: &mut LoginFlow) -> String {
 
 /// Where a sign-in leads, without going there: the redirect address with the code.
 pub fn redirect_of(flow: &LoginFlow) -> String {
-    let (host, _) = split(flow.url());
-    visit(flow.url(), |location| !location.contains(&host)).expect("a redirect elsewhere")
+    redirect_from(flow.url())
+}
+
+/// The same for an address that was printed.
+pub fn redirect_from(url: &str) -> String {
+    visit(url, |location| location.contains("/auth/callback?")).expect("a redirect elsewhere")
+}
+
+/// Signs in at an address and gives the last page.
+pub fn visit_address(url: &str) -> Answer {
+    follow(url)
 }
 
 /// The last page of a sign-in.
@@ -249,16 +266,25 @@ fn visit(url: &str, wanted: impl Fn(&str) -> bool) -> Option<String> {
     for _ in 0..20 {
         let (host, target) = split(&url);
         let port = host.rsplit(':').next()?.parse().ok()?;
-        let jar: Vec<String> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let jar: Vec<String> = cookies
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         let header = format!("Cookie: {}\r\n", jar.join("; "));
         let answer = request(port, "GET", &target, &header, "");
-        for cookie in answer.headers.iter().filter(|(name, _)| name == "set-cookie") {
+        for cookie in answer
+            .headers
+            .iter()
+            .filter(|(name, _)| name == "set-cookie")
+        {
             let pair = cookie.1.split(';').next()?;
             let (name, value) = pair.split_once('=')?;
             cookies.insert(name.to_owned(), value.to_owned());
         }
         let location = answer.headers.iter().find(|(name, _)| name == "location");
-        let location = &location.unwrap_or_else(|| panic!("no way on: {}", answer.body)).1;
+        let location = &location
+            .unwrap_or_else(|| panic!("no way on: {}", answer.body))
+            .1;
         let location = if location.starts_with('/') {
             format!("http://{host}{location}")
         } else {
@@ -274,7 +300,9 @@ fn visit(url: &str, wanted: impl Fn(&str) -> bool) -> Option<String> {
 
 /// Host with port, and the rest, of an address on this machine.
 fn split(url: &str) -> (String, String) {
-    let rest = url.strip_prefix("http://").expect("plain http on this machine");
+    let rest = url
+        .strip_prefix("http://")
+        .expect("plain http on this machine");
     let (host, target) = rest.split_once('/').unwrap_or((rest, ""));
     (host.to_owned(), format!("/{target}"))
 }
@@ -288,7 +316,9 @@ pub struct Answer {
 /// One request to a port of this machine.
 pub fn request(port: u16, method: &str, target: &str, headers: &str, body: &str) -> Answer {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
     let length = body.len();
     write!(
         stream,
@@ -301,14 +331,31 @@ pub fn request(port: u16, method: &str, target: &str, headers: &str, body: &str)
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").expect("an HTTP answer");
     let mut lines = head.lines();
-    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let status = lines
+        .next()
+        .unwrap()
+        .split(' ')
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap();
     let headers: Vec<(String, String)> = lines
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
         .collect();
-    let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
-    let body = if chunked { unchunk(body) } else { body.to_owned() };
-    Answer { status, headers, body }
+    let chunked = headers
+        .iter()
+        .any(|(name, value)| name == "transfer-encoding" && value == "chunked");
+    let body = if chunked {
+        unchunk(body)
+    } else {
+        body.to_owned()
+    };
+    Answer {
+        status,
+        headers,
+        body,
+    }
 }
 
 fn unchunk(body: &str) -> String {
@@ -329,7 +376,11 @@ fn unchunk(body: &str) -> String {
 pub fn result_of(output: &std::process::Output) -> Value {
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     serde_json::from_str(text.trim()).unwrap_or_else(|_| {
-        panic!("{text} {} {:?}", String::from_utf8_lossy(&output.stderr), output.status)
+        panic!(
+            "{text} {} {:?}",
+            String::from_utf8_lossy(&output.stderr),
+            output.status
+        )
     })
 }
 
@@ -337,5 +388,8 @@ pub fn result_of(output: &std::process::Output) -> Value {
 pub fn digest(token: &str) -> String {
     use sha2::{Digest as _, Sha256};
     let hash = Sha256::digest(token.as_bytes());
-    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hash.iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use openclaw_auth::host::{
-    Files, FileMeta, Host, Http, HttpAnswer, HttpFailure, HttpRequest, Liveness, Locks, OpenFile,
+    FileMeta, Files, Host, Http, HttpAnswer, HttpFailure, HttpRequest, Liveness, Locks, OpenFile,
     Overwrite, ProcessFacts,
 };
 use openclaw_auth::{Engine, Options};
@@ -37,11 +37,23 @@ fn main() {
         left: AtomicU64::new(number("OAUTH_KILL_AT").unwrap_or(u64::MAX)),
         after_answer_us: number("OAUTH_KILL_AFTER_ANSWER_US"),
     });
-    host.files = Arc::new(Killing { inner: Arc::clone(&host.files), steps: Arc::clone(&steps) });
-    host.locks = Arc::new(Killing { inner: Arc::clone(&host.locks), steps: Arc::clone(&steps) });
-    host.http = Arc::new(Killing { inner: Arc::clone(&host.http), steps });
+    host.files = Arc::new(Killing {
+        inner: Arc::clone(&host.files),
+        steps: Arc::clone(&steps),
+    });
+    host.locks = Arc::new(Killing {
+        inner: Arc::clone(&host.locks),
+        steps: Arc::clone(&steps),
+    });
+    host.http = Arc::new(Killing {
+        inner: Arc::clone(&host.http),
+        steps,
+    });
     let config = json!({"agents": {"list": [{"id": "main"}]}});
-    let options = Options::new().config_value(config).state_dir(state).with_host(host);
+    let options = Options::new()
+        .config_value(config)
+        .state_dir(state)
+        .with_host(host);
     let engine = Engine::open(options).expect("the engine opens");
     let start = std::time::Instant::now();
     let result = match engine.oauth_token(Some(&agent), &profile, 60_000, false) {
@@ -123,7 +135,10 @@ impl Files for Killing<dyn Files> {
     ) -> io::Result<Box<dyn Overwrite>> {
         self.steps.step();
         let inner = self.inner.create_private(path, content, mode)?;
-        Ok(Box::new(KillingFile { inner, steps: Arc::clone(&self.steps) }))
+        Ok(Box::new(KillingFile {
+            inner,
+            steps: Arc::clone(&self.steps),
+        }))
     }
     fn names(&self, folder: &Path) -> io::Result<Vec<std::ffi::OsString>> {
         self.inner.names(folder)

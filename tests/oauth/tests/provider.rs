@@ -31,7 +31,10 @@ fn token(engine: &Engine, agent: &str) -> openclaw_auth::OauthToken {
 }
 
 fn refresh_token(home: &Home, agent: &str) -> String {
-    home.profile(agent, ID)["refresh"].as_str().unwrap().to_owned()
+    home.profile(agent, ID)["refresh"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 /// The stored login still works: the provider gives new tokens for it.
@@ -73,9 +76,18 @@ fn t2_a_sign_in_by_pasting() {
     let home = Home::new(&idp);
     let engine = home.engine();
     for form in ["address", "code#state", "code"] {
-        let mut flow = engine.oauth_begin(PROVIDER, LoginOptions::default()).unwrap();
+        let mut flow = engine
+            .oauth_begin(PROVIDER, LoginOptions::default())
+            .unwrap();
         let address = redirect_of(&flow);
-        let code = address.split("code=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+        let code = address
+            .split("code=")
+            .nth(1)
+            .unwrap()
+            .split('&')
+            .next()
+            .unwrap()
+            .to_owned();
         let text = match form {
             "address" => address.replace("localhost", "127.0.0.1"),
             "code#state" => format!("{code}#{}", flow.state()),
@@ -92,28 +104,47 @@ fn t4_a_denial_changes_nothing() {
     let (idp, home, engine) = signed_in();
     let before = std::fs::read(home.store("main")).unwrap();
     idp.config(&json!({"deny": true}));
-    let mut flow = engine.oauth_begin(PROVIDER, LoginOptions::default()).unwrap();
+    let mut flow = engine
+        .oauth_begin(PROVIDER, LoginOptions::default())
+        .unwrap();
     let browser = browse(&flow);
     let error = (0..100)
         .find_map(|_| flow.listen(Duration::from_millis(100)).err())
         .unwrap();
     assert_eq!(error.code(), Code::OauthAuthorizationDenied);
     let page = browser.join().unwrap();
-    assert!(page.status == 400 && page.body.contains("End-User denied"), "{}", page.body);
+    assert!(
+        page.status == 400 && page.body.contains("End-User denied"),
+        "{}",
+        page.body
+    );
     assert_eq!(std::fs::read(home.store("main")).unwrap(), before);
 }
 
 #[test]
 fn a_code_works_once() {
     let (_idp, _home, engine) = signed_in();
-    let mut flow = engine.oauth_begin(PROVIDER, LoginOptions::default()).unwrap();
+    let mut flow = engine
+        .oauth_begin(PROVIDER, LoginOptions::default())
+        .unwrap();
     let address = redirect_of(&flow);
     engine.oauth_complete(&mut flow, &address).unwrap();
-    let mut again = engine.oauth_begin(PROVIDER, LoginOptions::default()).unwrap();
-    let code = address.split("code=").nth(1).unwrap().split('&').next().unwrap();
+    let mut again = engine
+        .oauth_begin(PROVIDER, LoginOptions::default())
+        .unwrap();
+    let code = address
+        .split("code=")
+        .nth(1)
+        .unwrap()
+        .split('&')
+        .next()
+        .unwrap();
     let error = engine.oauth_complete(&mut again, code).unwrap_err();
     assert_eq!(error.code(), Code::OauthExchangeRejected);
-    assert!(error.message().contains("HTTP 400, invalid_grant"), "{error}");
+    assert!(
+        error.message().contains("HTTP 400, invalid_grant"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -129,7 +160,10 @@ fn t8_tokens_of_short_life_are_not_refreshed_on_every_call() {
         thread::sleep(next.saturating_duration_since(Instant::now()));
     }
     let refreshes = idp.refreshes();
-    assert!((2..=4).contains(&refreshes), "{refreshes} refreshes in 12 seconds");
+    assert!(
+        (2..=4).contains(&refreshes),
+        "{refreshes} refreshes in 12 seconds"
+    );
     assert_eq!(idp.revocations(), 0);
 }
 
@@ -152,7 +186,10 @@ fn t9_threads_share_one_refresh() {
 fn leases_get_fresh_tokens() {
     let (idp, home, engine) = signed_in();
     home.expire("main", ID);
-    let request = LeaseRequest { provider: Some(PROVIDER), ..LeaseRequest::default() };
+    let request = LeaseRequest {
+        provider: Some(PROVIDER),
+        ..LeaseRequest::default()
+    };
     let lease = engine.lease(&request).unwrap();
     let stored = home.profile("main", ID);
     assert_eq!(Some(lease.credential().expose()), stored["access"].as_str());
@@ -186,13 +223,21 @@ fn twenty(agents: &[String]) -> (Duration, u64, u64) {
         .map(|worker| result_of(&worker.wait_with_output().unwrap()))
         .collect();
     let took = start.elapsed();
-    let tokens: BTreeSet<&str> =
-        results.iter().map(|result| result["token"].as_str().unwrap_or_else(|| panic!("{result}"))).collect();
+    let tokens: BTreeSet<&str> = results
+        .iter()
+        .map(|result| {
+            result["token"]
+                .as_str()
+                .unwrap_or_else(|| panic!("{result}"))
+        })
+        .collect();
     assert_eq!(tokens.len(), 1, "{results:?}");
     // The owner of the new token holds it; all others serve it.
     let holders: Vec<&String> = agents
         .iter()
-        .filter(|agent| digest(home.profile(agent, ID)["access"].as_str().unwrap()) == *tokens.first().unwrap())
+        .filter(|agent| {
+            digest(home.profile(agent, ID)["access"].as_str().unwrap()) == *tokens.first().unwrap()
+        })
         .collect();
     assert!(!holders.is_empty());
     assert_ne!(refresh_token(&home, holders[0]), before);
@@ -209,8 +254,15 @@ fn t10_twenty_processes_cause_one_refresh() {
 
 #[test]
 fn t11_twenty_agents_cause_one_refresh() {
-    let agents: Vec<String> =
-        (0..20).map(|n| if n == 0 { "main".to_owned() } else { format!("agent{n}") }).collect();
+    let agents: Vec<String> = (0..20)
+        .map(|n| {
+            if n == 0 {
+                "main".to_owned()
+            } else {
+                format!("agent{n}")
+            }
+        })
+        .collect();
     let (took, refreshes, revocations) = twenty(&agents);
     println!("20 agents: {took:?}");
     assert_eq!((refreshes, revocations), (1, 0));
@@ -276,7 +328,11 @@ fn t18_stale_locks_are_taken_over() {
     let dead = child.id();
     child.wait().unwrap();
     let now = "2099-01-01T00:00:00.000Z";
-    std::fs::write(&lock, format!("{{\"pid\": {dead}, \"createdAt\": \"{now}\"}}")).unwrap();
+    std::fs::write(
+        &lock,
+        format!("{{\"pid\": {dead}, \"createdAt\": \"{now}\"}}"),
+    )
+    .unwrap();
     let start = Instant::now();
     assert_eq!(token(&engine, "main").source, "refreshed");
     assert!(start.elapsed() < Duration::from_secs(1));
@@ -320,14 +376,20 @@ fn t21_a_provider_that_is_down() {
         let served = token(&engine, "main");
         assert_eq!(served.source, "stored");
     }
-    assert_eq!(idp.stats()["faked"], 1, "left alone after the first failure");
+    assert_eq!(
+        idp.stats()["faked"],
+        1,
+        "left alone after the first failure"
+    );
     for (body, content_type, status) in [
         ("<html>oops</html>", "text/html", 200),
         ("{\"token_type\":\"bearer\"}", "application/json", 200),
         ("busy", "text/plain", 500),
     ] {
         home.expire("main", ID);
-        idp.config(&json!({"status": status, "body": body, "contentType": content_type, "times": 1}));
+        idp.config(
+            &json!({"status": status, "body": body, "contentType": content_type, "times": 1}),
+        );
         let fresh = home.engine().oauth_token(None, ID, 0, false).unwrap();
         assert_eq!(fresh.source, "refreshed", "tried again after {body}");
     }
@@ -341,12 +403,20 @@ fn t21_a_provider_that_is_down() {
 #[test]
 fn t22_reports_of_one_refused_token_cause_one_refresh() {
     let (idp, home, engine) = signed_in();
-    let refused = home.profile("main", ID)["access"].as_str().unwrap().to_owned();
+    let refused = home.profile("main", ID)["access"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let (engine, refused) = (Arc::new(engine), SecretText::new(refused));
     let threads: Vec<_> = (0..10)
         .map(|_| {
             let (engine, refused) = (Arc::clone(&engine), refused.clone());
-            thread::spawn(move || engine.oauth_unauthorized(None, ID, &refused).unwrap().access)
+            thread::spawn(move || {
+                engine
+                    .oauth_unauthorized(None, ID, &refused)
+                    .unwrap()
+                    .access
+            })
         })
         .collect();
     for thread in threads {
@@ -389,9 +459,15 @@ fn killed_at_every_step_a_login_is_never_lost() {
             .unwrap();
         // The next process finds whatever state that left.
         let result = result_of(&home.worker(WORKER, "main", ID).output().unwrap());
-        assert!(result["token"].is_string(), "killed at step {step}: {result}");
+        assert!(
+            result["token"].is_string(),
+            "killed at step {step}: {result}"
+        );
         assert_eq!(idp.revocations(), 0, "killed at step {step}");
-        assert!(idp.refreshes() - before <= 1, "killed at step {step}: spent twice");
+        assert!(
+            idp.refreshes() - before <= 1,
+            "killed at step {step}: spent twice"
+        );
         if output.status.success() {
             steps = step;
             break;
@@ -401,8 +477,15 @@ fn killed_at_every_step_a_login_is_never_lost() {
     println!("killed at each of {killed} steps");
     assert!((5..60).contains(&steps), "{steps} steps");
     assert_alive(&idp, &home);
-    let traces = home.traces("main").into_iter().filter(|name| !name.ends_with(".tmp"));
-    assert_eq!(traces.collect::<Vec<_>>(), [""; 0], "what was left behind has been tidied up");
+    let traces = home
+        .traces("main")
+        .into_iter()
+        .filter(|name| !name.ends_with(".tmp"));
+    assert_eq!(
+        traces.collect::<Vec<_>>(),
+        [""; 0],
+        "what was left behind has been tidied up"
+    );
 }
 
 #[test]
@@ -421,7 +504,10 @@ fn killed_at_any_moment_after_the_answer_a_login_survives() {
         let result = result_of(&home.worker(WORKER, "main", ID).output().unwrap());
         if result["token"].is_null() {
             // Between the last byte of the answer and the first write lie microseconds.
-            assert_eq!(result["error"]["details"]["reason"], "interrupted", "{result}");
+            assert_eq!(
+                result["error"]["details"]["reason"], "interrupted",
+                "{result}"
+            );
             lost += 1;
             home.sign_in(&engine, LoginOptions::default());
         }
@@ -429,6 +515,95 @@ fn killed_at_any_moment_after_the_answer_a_login_survives() {
     println!("{lost} of {rounds} logins lost");
     // Without the note of the answer, every one of these would be lost.
     assert!(lost <= rounds / 10, "{lost} of {rounds}");
+}
+
+#[test]
+fn t25_proxies_are_for_other_machines() {
+    use std::io::{Read as _, Write as _};
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", proxy.local_addr().unwrap());
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let record = Arc::clone(&seen);
+    thread::spawn(move || {
+        for stream in proxy.incoming() {
+            let mut stream = stream.unwrap();
+            let mut bytes = [0; 1024];
+            let count = stream.read(&mut bytes).unwrap();
+            let text = String::from_utf8_lossy(&bytes[..count]).into_owned();
+            record
+                .lock()
+                .unwrap()
+                .push(text.lines().next().unwrap_or_default().to_owned());
+            let _ = stream.write_all(b"HTTP/1.1 502 no\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    let (idp, mut home, _) = signed_in();
+    home.env.insert("HTTPS_PROXY".to_owned(), address.clone());
+    home.env.insert("HTTP_PROXY".to_owned(), address);
+    home.expire("main", ID);
+    assert_eq!(token(&home.engine(), "main").source, "refreshed");
+    assert!(
+        seen.lock().unwrap().is_empty(),
+        "this machine is reached directly"
+    );
+
+    let url = "OPENCLAW_AUTH_OAUTH_OPENAI_CODEX_TOKEN_URL";
+    home.env
+        .insert(url.to_owned(), "https://idp.invalid/token".to_owned());
+    home.env.insert(
+        "OPENCLAW_AUTH_OAUTH_ALLOW_ENDPOINT_CHANGE".to_owned(),
+        "1".to_owned(),
+    );
+    home.expire("main", ID);
+    let error = home.engine().oauth_token(None, ID, 0, false).unwrap_err();
+    assert_eq!(error.code(), Code::OauthNetwork, "{error}");
+    let requests = seen.lock().unwrap().clone();
+    assert!(!requests.is_empty());
+    assert!(
+        requests
+            .iter()
+            .all(|line| line.starts_with("CONNECT idp.invalid:443 ")),
+        "{requests:?}"
+    );
+
+    home.env
+        .insert("NO_PROXY".to_owned(), "other.test, .invalid".to_owned());
+    let count = requests.len();
+    let error = home.engine().oauth_token(None, ID, 0, false).unwrap_err();
+    assert_eq!(error.code(), Code::OauthNetwork, "{error}");
+    assert_eq!(seen.lock().unwrap().len(), count, "named in NO_PROXY");
+    assert_eq!(idp.revocations(), 0);
+}
+
+#[test]
+fn t28_a_running_openclaw_is_waited_for_and_its_token_adopted() {
+    let (idp, home, engine) = signed_in();
+    home.expire("main", ID);
+    // OpenClaw 2026.4 refreshes while it holds the lock of the store, and writes in place.
+    let lock = home.store("main").with_file_name("auth-profiles.json.lock");
+    let mut other = Command::new("sleep").arg("30").spawn().unwrap();
+    let created = "2099-01-01T00:00:00.000Z";
+    std::fs::write(
+        &lock,
+        format!("{{\"pid\": {}, \"createdAt\": \"{created}\"}}", other.id()),
+    )
+    .unwrap();
+    let waiting = thread::spawn(move || token(&engine, "main"));
+    thread::sleep(Duration::from_millis(700));
+    home.change("main", ID, |credential| {
+        credential["access"] = json!("theirs");
+        credential["refresh"] = json!("theirs-too");
+        credential["expires"] = json!(4_000_000_000_000_u64);
+    });
+    std::fs::remove_file(&lock).unwrap();
+    let adopted = waiting.join().unwrap();
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert_eq!(
+        (adopted.access.expose(), adopted.source.as_str()),
+        ("theirs", "adopted")
+    );
+    assert_eq!(idp.refreshes(), 0);
 }
 
 #[test]
@@ -441,7 +616,10 @@ fn t26_no_secret_appears_anywhere() {
             true
         }
         fn log(&self, record: &log::Record<'_>) {
-            LINES.lock().unwrap().push(format!("{} {}", record.target(), record.args()));
+            LINES
+                .lock()
+                .unwrap()
+                .push(format!("{} {}", record.target(), record.args()));
         }
         fn flush(&self) {}
     }
@@ -464,10 +642,21 @@ fn t26_no_secret_appears_anywhere() {
     home.expire("main", ID);
     let error = engine.oauth_token(None, ID, 0, false).unwrap_err();
     shown.push_str(&format!("{error:?} {error} {}", error.to_json()));
-    let mut flow = engine.oauth_begin(PROVIDER, LoginOptions::default()).unwrap();
+    let mut flow = engine
+        .oauth_begin(PROVIDER, LoginOptions::default())
+        .unwrap();
     let browser = browse(&flow);
     let address = wait(&mut flow);
-    secrets.push(address.split("code=").nth(1).unwrap().split('&').next().unwrap().to_owned());
+    secrets.push(
+        address
+            .split("code=")
+            .nth(1)
+            .unwrap()
+            .split('&')
+            .next()
+            .unwrap()
+            .to_owned(),
+    );
     let done = engine.oauth_complete(&mut flow, &address).unwrap();
     shown.push_str(&format!("{flow:?} {done:?} {}", done.to_json()));
     shown.push_str(&browser.join().unwrap().body);

@@ -4,15 +4,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::host::{
-    Http, HttpAnswer, HttpFailure, HttpFailureKind, HttpRequest, Listener, Sockets,
-};
+use crate::host::{Http, HttpAnswer, HttpFailure, HttpFailureKind, HttpRequest, Listener, Sockets};
 
 use super::World;
 
 /// Answers a request.
-pub(super) type Responder =
-    dyn Fn(&HttpRequest) -> Result<HttpAnswer, HttpFailure> + Send + Sync;
+pub(super) type Responder = dyn Fn(&HttpRequest) -> Result<HttpAnswer, HttpFailure> + Send + Sync;
 
 /// Requests of one host.
 pub(super) struct SimHttp(pub(super) Arc<World>);

@@ -82,7 +82,11 @@ impl<'a> Attempt<'a> {
         let login = self.refresher.stored(self.job)?;
         let mut locked = match self.lock(&login)? {
             Some(locked) => locked,
-            None => return self.adopt(Source::Adopted)?.ok_or_else(|| self.contention(None, None)),
+            None => {
+                return self
+                    .adopt(Source::Adopted)?
+                    .ok_or_else(|| self.contention(None, None));
+            }
         };
         let interrupted = self.recover(&mut locked)?;
         if let Some(fresh) = self.adopt(Source::Adopted)? {
@@ -102,7 +106,10 @@ impl<'a> Attempt<'a> {
             provider,
         )?;
         let Some(refresh) = &login.refresh else {
-            let message = format!("{} has run out and has no refresh token", self.job.profile_id);
+            let message = format!(
+                "{} has run out and has no refresh token",
+                self.job.profile_id
+            );
             let hint = format!("openclaw-auth models auth login --provider {}", provider.id);
             return Err(Error::new(Code::OauthRefreshMissing, message).with_hint(hint));
         };
@@ -132,7 +139,11 @@ impl<'a> Attempt<'a> {
             seen = version;
             changed && matches!(self.adopt(Source::Adopted), Ok(Some(_)))
         };
-        let wait = if self.soft { Duration::ZERO } else { self.left().min(self.job.wait) };
+        let wait = if self.soft {
+            Duration::ZERO
+        } else {
+            self.left().min(self.job.wait)
+        };
         let lock = LockFile::acquire_unless(host, &path, wait, &mut meanwhile);
         let lock = match lock {
             Ok(Some(lock)) => lock,
@@ -143,13 +154,25 @@ impl<'a> Attempt<'a> {
                 return Err(unpersistable(&path, &error.kind().to_string()));
             }
         };
-        match self.job.owner.hold(if self.soft { Duration::ZERO } else { self.left() }) {
-            Ok(store) => Ok(Some(Locked { store: Some(store), refused: None, lock })),
+        match self.job.owner.hold(if self.soft {
+            Duration::ZERO
+        } else {
+            self.left()
+        }) {
+            Ok(store) => Ok(Some(Locked {
+                store: Some(store),
+                refused: None,
+                lock,
+            })),
             Err(error) => match error.code() {
                 Code::StoreReadOnly | Code::StoreWriteFailed | Code::StoreNotReplaceable => {
                     let reason = error.message().rsplit(": ").next().unwrap_or_default();
                     let refused = unpersistable(self.job.owner.path(), reason);
-                    Ok(Some(Locked { store: None, refused: Some(refused), lock }))
+                    Ok(Some(Locked {
+                        store: None,
+                        refused: Some(refused),
+                        lock,
+                    }))
                 }
                 Code::StoreLocked => {
                     let number = |key: &str| error.details().get(key).and_then(Value::as_u64);
@@ -176,7 +199,12 @@ impl<'a> Attempt<'a> {
 
     fn left(&self) -> Duration {
         let budget = Duration::from_millis(self.scene.settings.refresh_budget_ms);
-        let elapsed = self.refresher.host.clock.monotonic().saturating_sub(self.started);
+        let elapsed = self
+            .refresher
+            .host
+            .clock
+            .monotonic()
+            .saturating_sub(self.started);
         budget.saturating_sub(elapsed)
     }
 
@@ -236,7 +264,13 @@ impl<'a> Attempt<'a> {
 
     /// Makes of an answer that was noted before its process died what that process would have
     /// made of it.
-    fn replay(&self, locked: &mut Locked<'_>, login: &Login, sent_at: u64, answer: &HttpAnswer) -> bool {
+    fn replay(
+        &self,
+        locked: &mut Locked<'_>,
+        login: &Login,
+        sent_at: u64,
+        answer: &HttpAnswer,
+    ) -> bool {
         let Ok(provider) = self.scene.providers.get(&login.provider) else {
             return false;
         };
@@ -298,7 +332,10 @@ impl<'a> Attempt<'a> {
         let host = &self.refresher.host;
         let own = self.job.owner.path().parent()?;
         let now = host.clock.now_ms();
-        let options = StoreOptions { read_only: true, ..StoreOptions::default() };
+        let options = StoreOptions {
+            read_only: true,
+            ..StoreOptions::default()
+        };
         for folder in self.scene.peers(host, own) {
             if host.files.stat(&folder.join("auth-profiles.json")).is_err() {
                 continue;
@@ -307,7 +344,9 @@ impl<'a> Attempt<'a> {
             let Some(document) = store.load().ok().and_then(|stored| stored.document) else {
                 continue;
             };
-            let copies = document.profiles().filter_map(|(_, value)| Login::read(value));
+            let copies = document
+                .profiles()
+                .filter_map(|(_, value)| Login::read(value));
             let copy = copies.into_iter().find(|copy| {
                 copy.provider == login.provider
                     && copy.descends_from(&digest)
@@ -327,7 +366,10 @@ impl<'a> Attempt<'a> {
     /// A refresh token goes only where it came from.
     fn check_endpoint(&self, provider: &Provider, login: &Login) -> Result<()> {
         let target = authority(provider.token_endpoint()?);
-        let home = login.token_host.as_ref().or(provider.home_authority.as_ref());
+        let home = login
+            .token_host
+            .as_ref()
+            .or(provider.home_authority.as_ref());
         if self.scene.allow_endpoint_change || home.is_none_or(|home| *home == target) {
             return Ok(());
         }
@@ -349,7 +391,10 @@ impl<'a> Attempt<'a> {
             let (Some(found), Some(program)) = (found, program(id)) else {
                 continue;
             };
-            let theirs = found.refresh.as_ref().map(|token| refresh_digest(&login.provider, token));
+            let theirs = found
+                .refresh
+                .as_ref()
+                .map(|token| refresh_digest(&login.provider, token));
             if theirs.is_none() || theirs != login.digest() {
                 continue;
             }
@@ -364,7 +409,8 @@ impl<'a> Attempt<'a> {
                 ..login.clone()
             };
             let same = !login.identity.is_contradicted_by(&found.identity);
-            if same && is_usable(&as_login, host.clock.now_ms()) && as_login.access != login.access {
+            if same && is_usable(&as_login, host.clock.now_ms()) && as_login.access != login.access
+            {
                 return Ok(Some(fresh_of(&as_login, Source::External(id.clone()))));
             }
             let label = program.label;
@@ -392,7 +438,12 @@ impl<'a> Attempt<'a> {
     ) -> Result<Fresh> {
         let path = self.job.owner.path();
         let digest = refresh_digest(&login.provider, refresh);
-        let len = self.refresher.host.files.stat(path).map_or(0, |meta| meta.len);
+        let len = self
+            .refresher
+            .host
+            .files
+            .stat(path)
+            .map_or(0, |meta| meta.len);
         let len = usize::try_from(len).unwrap_or(0);
         let intent = self
             .journal
@@ -422,7 +473,10 @@ impl<'a> Attempt<'a> {
             host: &self.refresher.host,
             provider,
             transport: &self.scene.transport,
-            grant: Grant::Refresh { refresh, client_id: login.client_id.as_deref() },
+            grant: Grant::Refresh {
+                refresh,
+                client_id: login.client_id.as_deref(),
+            },
             timeout,
         }
     }
@@ -447,7 +501,11 @@ impl<'a> Attempt<'a> {
                 Err(failure) => failure,
             };
             let class = classify(&failure);
-            let wait = if self.soft { None } else { retries.next(&class, provider) };
+            let wait = if self.soft {
+                None
+            } else {
+                retries.next(&class, provider)
+            };
             let wait = wait.map(|ms| Duration::from_millis(with_jitter(ms)));
             match wait.filter(|wait| self.left() > *wait + MIN_TRY) {
                 Some(wait) => self.refresher.host.clock.sleep(wait),
@@ -554,7 +612,9 @@ impl<'a> Attempt<'a> {
             }
             (Ok(()), None) => {
                 self.journal.end();
-                Err(login_in(None, id).err().unwrap_or_else(|| self.contention(None, None)))
+                Err(login_in(None, id)
+                    .err()
+                    .unwrap_or_else(|| self.contention(None, None)))
             }
             (Err(error), _) => Ok(self.unsaved(login, tokens, &identity, &host, &error)),
         };
@@ -573,8 +633,15 @@ impl<'a> Attempt<'a> {
         host: &str,
         error: &Error,
     ) -> Fresh {
-        let stored = self.job.owner.load().ok().and_then(|stored| stored.document);
-        let old = stored.as_ref().and_then(|document| document.profile(self.job.profile_id));
+        let stored = self
+            .job
+            .owner
+            .load()
+            .ok()
+            .and_then(|stored| stored.document);
+        let old = stored
+            .as_ref()
+            .and_then(|document| document.profile(self.job.profile_id));
         let base = serde_json::json!({"type": "oauth", "provider": login.provider});
         let mut value = renewed(old.unwrap_or(&base), login, tokens, host);
         add_identity(&mut value, identity);
@@ -586,14 +653,18 @@ impl<'a> Attempt<'a> {
             // The intent holds the answer, as long as its space was not taken away.
             Err(_) => self.journal.intent_path().display().to_string(),
         };
-        let message = format!("new tokens could not be saved (kept in {place}): {}", error.message());
+        let message = format!(
+            "new tokens could not be saved (kept in {place}): {}",
+            error.message()
+        );
         let warning = Error::new(Code::OauthStoreWriteFailed, message)
             .retryable(true)
             .with("rescueFile", place);
         log::warn!(target: "openclaw_auth::oauth", "{}", warning.message());
         let new = Login::read(&value).unwrap_or_else(|| login.clone());
         let mut fresh = fresh_of(&new, Source::Refreshed);
-        self.refresher.borrow(self.key, login, new, &fresh, Some(value));
+        self.refresher
+            .borrow(self.key, login, new, &fresh, Some(value));
         fresh.warning = Some(warning);
         fresh
     }
@@ -666,7 +737,9 @@ fn is_rescue_of(rescued: &Login, current: &Login) -> bool {
 }
 
 fn replace(document: &mut Document, id: &str, value: &Value) {
-    let old = document.edit("profiles", |profiles| profiles.insert(id.to_owned(), value.clone()));
+    let old = document.edit("profiles", |profiles| {
+        profiles.insert(id.to_owned(), value.clone())
+    });
     if let Some(old) = old {
         wipe(old);
     }
@@ -675,8 +748,14 @@ fn replace(document: &mut Document, id: &str, value: &Value) {
 /// What the new token says about its owner and the credential did not know.
 fn add_identity(value: &mut Value, identity: &Identity) {
     let Value::Object(map) = value else { return };
-    for (key, found) in [("accountId", &identity.account_id), ("email", &identity.email)] {
-        let known = map.get(key).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
+    for (key, found) in [
+        ("accountId", &identity.account_id),
+        ("email", &identity.email),
+    ] {
+        let known = map
+            .get(key)
+            .and_then(Value::as_str)
+            .is_some_and(|text| !text.is_empty());
         if let (false, Some(found)) = (known, found) {
             map.insert(key.to_owned(), found.clone().into());
         }

@@ -61,7 +61,11 @@ impl<T: Clone> Flights<T> {
         };
         match slot {
             Ok(slot) => {
-                let seat = Seat { flights: self, key, slot };
+                let seat = Seat {
+                    flights: self,
+                    key,
+                    slot,
+                };
                 let outcome = work();
                 *seat.slot.outcome.lock() = Some(outcome.clone());
                 Some(outcome)
@@ -105,7 +109,8 @@ impl Memory {
     }
 
     pub(super) fn mark_dead(&self, digest: &str, error: &Error, now: u64) {
-        self.dead.put(digest.to_owned(), error.clone(), now + DEAD_MS, now);
+        self.dead
+            .put(digest.to_owned(), error.clone(), now + DEAD_MS, now);
     }
 
     /// Whether a profile is left alone for now.
@@ -117,7 +122,11 @@ impl Memory {
     pub(super) fn failed(&self, key: &Key, now: u64) {
         let mut known = self.backoff.entries.lock();
         let step = known.get(key).map_or(0, |(_, step)| step + 1);
-        let wait = BACKOFF_MS.get(step).or(BACKOFF_MS.last()).copied().unwrap_or(0);
+        let wait = BACKOFF_MS
+            .get(step)
+            .or(BACKOFF_MS.last())
+            .copied()
+            .unwrap_or(0);
         known.insert(key.clone(), (now + wait, step));
     }
 
@@ -145,7 +154,10 @@ impl<K: Eq + Hash, V: Clone> Timed<K, V> {
         K: std::borrow::Borrow<Q>,
     {
         let entries = self.entries.lock();
-        entries.get(key).filter(|(until, _)| now < *until).map(|(_, value)| value.clone())
+        entries
+            .get(key)
+            .filter(|(until, _)| now < *until)
+            .map(|(_, value)| value.clone())
     }
 
     fn put(&self, key: K, value: V, until: u64, now: u64) {
@@ -197,7 +209,13 @@ mod tests {
             flights.run(&key(), Duration::ZERO, || panic!("torn away"))
         }));
         assert!(torn.is_err());
-        assert_eq!(flights.run(&key(), Duration::ZERO, || Ok(1)).unwrap().unwrap(), 1);
+        assert_eq!(
+            flights
+                .run(&key(), Duration::ZERO, || Ok(1))
+                .unwrap()
+                .unwrap(),
+            1
+        );
     }
 
     #[test]

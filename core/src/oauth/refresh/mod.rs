@@ -136,7 +136,9 @@ impl Refresher {
         if is_wanted(scene, &job.want, &current, now) {
             return Ok(self.as_stored(&key, &current));
         }
-        let outcome = self.flights.run(&key, job.wait, || self.lead(scene, job, &key, &current));
+        let outcome = self
+            .flights
+            .run(&key, job.wait, || self.lead(scene, job, &key, &current));
         outcome.unwrap_or_else(|| {
             let message = format!("another thread is refreshing {}", job.profile_id);
             Err(Error::new(Code::OauthRefreshContention, message).retryable(true))
@@ -151,12 +153,19 @@ impl Refresher {
         if soft && self.memory.backs_off(key, now) {
             return Ok(self.as_stored(key, current));
         }
-        let dead = current.digest().and_then(|digest| self.memory.dead(&digest, now));
+        let dead = current
+            .digest()
+            .and_then(|digest| self.memory.dead(&digest, now));
         let result = match dead {
             Some(error) => Err(error),
             None => Attempt::new(self, scene, job, key, soft).run(),
         };
-        let took = self.host.clock.monotonic().saturating_sub(started).as_millis();
+        let took = self
+            .host
+            .clock
+            .monotonic()
+            .saturating_sub(started)
+            .as_millis();
         let provider = &current.provider;
         match result {
             Ok(fresh) => {
@@ -198,7 +207,9 @@ impl Refresher {
 
     fn as_stored(&self, key: &Key, login: &Login) -> Fresh {
         let borrowed = self.borrowed.lock();
-        let known = borrowed.get(key).filter(|known| known.login.access == login.access);
+        let known = borrowed
+            .get(key)
+            .filter(|known| known.login.access == login.access);
         match known {
             Some(known) => known.fresh.clone(),
             None => fresh_of(login, Source::Stored),
@@ -210,7 +221,13 @@ impl Refresher {
             let mut fresh = fresh.clone();
             fresh.warning = None;
             let retry_at = self.host.clock.now_ms() + UNSAVED_RETRY_MS;
-            let borrowed = Borrowed { digest, fresh, login, unsaved, retry_at };
+            let borrowed = Borrowed {
+                digest,
+                fresh,
+                login,
+                unsaved,
+                retry_at,
+            };
             self.borrowed.lock().insert(key.clone(), borrowed);
         }
     }
@@ -229,7 +246,11 @@ impl Refresher {
             (known.digest.clone(), unsaved)
         };
         let mut change = attempt::put_unsaved(job.profile_id, &digest, &unsaved);
-        if job.owner.update(Duration::ZERO, Durability::Verified, &mut change).is_ok() {
+        if job
+            .owner
+            .update(Duration::ZERO, Durability::Verified, &mut change)
+            .is_ok()
+        {
             self.forget_unsaved(job, key);
         }
     }
@@ -244,18 +265,24 @@ impl Refresher {
     /// The token of another program's login, which is never refreshed here.
     fn linked(&self, scene: &Scene, login: &Login, link: &ExternalLink) -> Result<Fresh> {
         let Some(program) = program(&link.cli) else {
-            let message = format!("the profile is linked to an unknown program \"{}\"", link.cli);
+            let message = format!(
+                "the profile is linked to an unknown program \"{}\"",
+                link.cli
+            );
             return Err(Error::new(Code::OauthExternalCliMissing, message));
         };
         let label = program.label;
         let path = file_of(&self.host, &scene.env, program.id);
-        let found = self.externals.login(&self.host, &scene.env, program.id).ok_or_else(|| {
-            let place = path.map_or_else(String::new, |path| format!(" ({})", path.display()));
-            let message = format!("{label} is not signed in on this machine{place}");
-            Error::new(Code::OauthExternalCliMissing, message)
-                .retryable(true)
-                .with_hint(format!("run `{}`", program.command))
-        })?;
+        let found = self
+            .externals
+            .login(&self.host, &scene.env, program.id)
+            .ok_or_else(|| {
+                let place = path.map_or_else(String::new, |path| format!(" ({})", path.display()));
+                let message = format!("{label} is not signed in on this machine{place}");
+                Error::new(Code::OauthExternalCliMissing, message)
+                    .retryable(true)
+                    .with_hint(format!("run `{}`", program.command))
+            })?;
         let recorded = login.identity.account_id.as_deref();
         let theirs = found.identity.account_id.as_deref();
         if recorded.is_some_and(|recorded| theirs != Some(recorded)) {
@@ -293,7 +320,10 @@ fn login_in(document: Option<&Document>, profile_id: &str) -> Result<Login> {
 
 fn fresh_of(login: &Login, source: Source) -> Fresh {
     Fresh {
-        access: login.access.clone().unwrap_or_else(|| SecretText::new(String::new())),
+        access: login
+            .access
+            .clone()
+            .unwrap_or_else(|| SecretText::new(String::new())),
         expires_ms: login.expires_ms,
         account_id: login.identity.account_id.clone(),
         source,

@@ -19,7 +19,10 @@ pub(super) enum Class {
     /// The provider may have processed it.
     Ambiguous,
     /// Not now.
-    Busy { rate_limited: bool, retry_after_ms: Option<u64> },
+    Busy {
+        rate_limited: bool,
+        retry_after_ms: Option<u64>,
+    },
     /// The refresh token will not work again, unless the description is wrong (`dead` is false).
     Permanent { reason: &'static str, dead: bool },
     /// The request itself is refused.
@@ -48,7 +51,9 @@ pub(super) fn classify(failure: &Failure) -> Class {
             return match failure.kind {
                 HttpFailureKind::NotSent => Class::NotSent,
                 HttpFailureKind::Tls => Class::Tls,
-                HttpFailureKind::Unusable => Class::Rejected { reason: "unavailable" },
+                HttpFailureKind::Unusable => Class::Rejected {
+                    reason: "unavailable",
+                },
                 HttpFailureKind::TooLarge | HttpFailureKind::Unanswered => Class::Ambiguous,
             };
         }
@@ -58,9 +63,15 @@ pub(super) fn classify(failure: &Failure) -> Class {
     };
     let code = rejection.code.as_deref().unwrap_or_default();
     if let Some((_, reason, dead)) = PERMANENT.iter().find(|(signal, ..)| *signal == code) {
-        return Class::Permanent { reason, dead: *dead };
+        return Class::Permanent {
+            reason,
+            dead: *dead,
+        };
     }
-    let revoked = rejection.message.as_deref().is_some_and(|text| text.contains("revoked"));
+    let revoked = rejection
+        .message
+        .as_deref()
+        .is_some_and(|text| text.contains("revoked"));
     match rejection.status {
         400 | 401 | 403 if revoked => Class::Permanent {
             reason: "refresh_token_revoked",
@@ -70,9 +81,16 @@ pub(super) fn classify(failure: &Failure) -> Class {
             rate_limited: status == 429,
             retry_after_ms: rejection.retry_after_ms,
         },
-        _ if REJECTED.contains(&code) => Class::Rejected { reason: "request_rejected" },
-        401 => Class::Permanent { reason: "unauthorized", dead: true },
-        _ => Class::Rejected { reason: "unavailable" },
+        _ if REJECTED.contains(&code) => Class::Rejected {
+            reason: "request_rejected",
+        },
+        401 => Class::Permanent {
+            reason: "unauthorized",
+            dead: true,
+        },
+        _ => Class::Rejected {
+            reason: "unavailable",
+        },
     }
 }
 
@@ -97,10 +115,14 @@ impl Retries {
             Class::NotSent => step(&mut self.not_sent, &[250, 1_000]),
             // If the first request was processed, its tokens are lost either way.
             Class::Ambiguous if provider.ambiguous_retry => step(&mut self.ambiguous, &[0]),
-            Class::Busy { rate_limited: true, retry_after_ms } => {
+            Class::Busy {
+                rate_limited: true,
+                retry_after_ms,
+            } => {
                 let wait = retry_after_ms.unwrap_or(500);
                 let fine = wait <= MAX_RETRY_AFTER_MS;
-                fine.then(|| step(&mut self.rate_limited, &[wait])).flatten()
+                fine.then(|| step(&mut self.rate_limited, &[wait]))
+                    .flatten()
             }
             Class::Busy { .. } => step(&mut self.busy, &[500, 2_000]),
             _ => None,
@@ -186,23 +208,59 @@ mod tests {
     fn every_signal_has_its_class() {
         let permanent = |reason, dead| Class::Permanent { reason, dead };
         let wrong = |reason| Class::Rejected { reason };
-        let busy = |rate_limited| Class::Busy { rate_limited, retry_after_ms: None };
+        let busy = |rate_limited| Class::Busy {
+            rate_limited,
+            retry_after_ms: None,
+        };
         for (failure, expected) in [
-            (rejected(400, "invalid_grant", ""), permanent("invalid_grant", true)),
-            (rejected(401, "refresh_token_reused", "x"), permanent("refresh_token_reused", true)),
-            (rejected(400, "refresh_token_expired", ""), permanent("refresh_token_expired", true)),
-            (rejected(400, "token_revoked", ""), permanent("refresh_token_revoked", true)),
-            (rejected(403, "", "it was revoked"), permanent("refresh_token_revoked", true)),
-            (rejected(400, "invalid_client", ""), permanent("client_rejected", false)),
+            (
+                rejected(400, "invalid_grant", ""),
+                permanent("invalid_grant", true),
+            ),
+            (
+                rejected(401, "refresh_token_reused", "x"),
+                permanent("refresh_token_reused", true),
+            ),
+            (
+                rejected(400, "refresh_token_expired", ""),
+                permanent("refresh_token_expired", true),
+            ),
+            (
+                rejected(400, "token_revoked", ""),
+                permanent("refresh_token_revoked", true),
+            ),
+            (
+                rejected(403, "", "it was revoked"),
+                permanent("refresh_token_revoked", true),
+            ),
+            (
+                rejected(400, "invalid_client", ""),
+                permanent("client_rejected", false),
+            ),
             (rejected(401, "", ""), permanent("unauthorized", true)),
-            (rejected(400, "invalid_scope", ""), wrong("request_rejected")),
+            (
+                rejected(400, "invalid_scope", ""),
+                wrong("request_rejected"),
+            ),
             (rejected(418, "", ""), wrong("unavailable")),
             (rejected(429, "", ""), busy(true)),
             (rejected(503, "", "revoked?"), busy(false)),
-            (Failure::Refused(Refusal::Unusable("x".to_owned())), Class::Ambiguous),
-            (Failure::Http(HttpFailure::new(HttpFailureKind::NotSent, "")), Class::NotSent),
-            (Failure::Http(HttpFailure::new(HttpFailureKind::Unanswered, "")), Class::Ambiguous),
-            (Failure::Http(HttpFailure::new(HttpFailureKind::Tls, "")), Class::Tls),
+            (
+                Failure::Refused(Refusal::Unusable("x".to_owned())),
+                Class::Ambiguous,
+            ),
+            (
+                Failure::Http(HttpFailure::new(HttpFailureKind::NotSent, "")),
+                Class::NotSent,
+            ),
+            (
+                Failure::Http(HttpFailure::new(HttpFailureKind::Unanswered, "")),
+                Class::Ambiguous,
+            ),
+            (
+                Failure::Http(HttpFailure::new(HttpFailureKind::Tls, "")),
+                Class::Tls,
+            ),
         ] {
             assert_eq!(classify(&failure), expected, "{failure:?}");
         }
@@ -220,14 +278,29 @@ mod tests {
             }
             waits
         };
-        let limited = |retry_after_ms| Class::Busy { rate_limited: true, retry_after_ms };
+        let limited = |retry_after_ms| Class::Busy {
+            rate_limited: true,
+            retry_after_ms,
+        };
         assert_eq!(waits(Class::NotSent), [250, 1_000]);
         assert_eq!(waits(Class::Ambiguous), [0]);
-        assert_eq!(waits(Class::Busy { rate_limited: false, retry_after_ms: None }), [500, 2_000]);
+        assert_eq!(
+            waits(Class::Busy {
+                rate_limited: false,
+                retry_after_ms: None
+            }),
+            [500, 2_000]
+        );
         assert_eq!(waits(limited(Some(2_000))), [2_000]);
         assert!(waits(limited(Some(60_000))).is_empty());
         assert!(waits(Class::Tls).is_empty());
-        assert!(waits(Class::Permanent { reason: "x", dead: true }).is_empty());
+        assert!(
+            waits(Class::Permanent {
+                reason: "x",
+                dead: true
+            })
+            .is_empty()
+        );
     }
 
     #[test]
@@ -244,7 +317,11 @@ mod tests {
         let down = rejected(503, "", "");
         let error = error_of(codex, &down, &classify(&down));
         assert_eq!(error.code(), Code::OauthProviderUnavailable);
-        assert!(error.message().starts_with("OAuth token refresh failed for openai-codex: "));
+        assert!(
+            error
+                .message()
+                .starts_with("OAuth token refresh failed for openai-codex: ")
+        );
         assert!(error.is_retryable());
     }
 }

@@ -44,7 +44,12 @@ impl World {
         }
         let host = sim.host();
         let refresher = Refresher::new(host.clone());
-        Self { sim, host, tree, refresher }
+        Self {
+            sim,
+            host,
+            tree,
+            refresher,
+        }
     }
 
     /// The same machine after the process was replaced by another one.
@@ -78,7 +83,12 @@ impl World {
     fn want(&self, agent: &str, want: Want) -> Result<Fresh> {
         let folder = Self::path(agent).parent().unwrap().to_owned();
         let owner = FileStore::new(self.host.clone(), agent, folder, StoreOptions::default());
-        let job = Job { owner: &owner, profile_id: ID, want, wait: Duration::from_secs(20) };
+        let job = Job {
+            owner: &owner,
+            profile_id: ID,
+            want,
+            wait: Duration::from_secs(20),
+        };
         self.refresher.ensure(&self.scene(), &job)
     }
 
@@ -93,7 +103,9 @@ impl World {
     fn leftovers(&self) -> Vec<String> {
         let paths = self.sim.paths().into_iter();
         let names = paths.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
-        names.filter(|name| name.starts_with(".auth-") || name.ends_with(".lock")).collect()
+        names
+            .filter(|name| name.starts_with(".auth-") || name.ends_with(".lock"))
+            .collect()
     }
 }
 
@@ -123,9 +135,15 @@ fn refresh_digest_of(token: &str) -> String {
 #[test]
 fn an_expired_token_is_refreshed_and_saved() {
     let world = World::new();
-    world.put("main", &expired()).sim.answer_json(200, &answer("A2", "R2"));
+    world
+        .put("main", &expired())
+        .sim
+        .answer_json(200, &answer("A2", "R2"));
     let fresh = world.valid().unwrap();
-    assert_eq!((fresh.access.expose(), fresh.source), ("A2", Source::Refreshed));
+    assert_eq!(
+        (fresh.access.expose(), fresh.source),
+        ("A2", Source::Refreshed)
+    );
     assert_eq!(fresh.account_id.as_deref(), Some("acct-1"));
     let digest = refresh_digest_of("R1");
     assert_eq!(
@@ -137,7 +155,10 @@ fn an_expired_token_is_refreshed_and_saved() {
     assert_eq!(world.leftovers(), [""; 0]);
     let sent = world.sim.requests();
     let body = String::from_utf8(sent[0].body.to_vec()).unwrap();
-    assert_eq!(body, "grant_type=refresh_token&refresh_token=R1&client_id=c");
+    assert_eq!(
+        body,
+        "grant_type=refresh_token&refresh_token=R1&client_id=c"
+    );
     // A fresh token needs neither lock nor network.
     assert_eq!(world.valid().unwrap().source, Source::Stored);
     assert_eq!(world.requests(), 1);
@@ -148,9 +169,14 @@ fn json_and_parameters_as_the_description_says() {
     let mut world = World::new();
     let more = json!({"tokenFormat": "json", "refreshParams": {"a": "b"}, "sendScopeOnRefresh": true,
         "scopes": ["x", "y"], "tokenHeaders": {"X-T": "1"}});
-    let slot = world.tree["oauth"]["providers"]["p"].as_object_mut().unwrap();
+    let slot = world.tree["oauth"]["providers"]["p"]
+        .as_object_mut()
+        .unwrap();
     slot.extend(more.as_object().unwrap().clone());
-    world.put("main", &expired()).sim.answer_json(200, &answer("A2", "R2"));
+    world
+        .put("main", &expired())
+        .sim
+        .answer_json(200, &answer("A2", "R2"));
     world.valid().unwrap();
     let request = &world.sim.requests()[0];
     let body: Value = serde_json::from_slice(&request.body).unwrap();
@@ -159,8 +185,11 @@ fn json_and_parameters_as_the_description_says() {
         json!({"grant_type": "refresh_token", "refresh_token": "R1", "client_id": "c",
             "scope": "x y", "a": "b"})
     );
-    let headers: Vec<(&str, &str)> =
-        request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let headers: Vec<(&str, &str)> = request
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
     assert!(headers.contains(&("content-type", "application/json")));
     assert!(headers.contains(&("X-T", "1")));
 }
@@ -170,7 +199,10 @@ fn a_token_that_ends_soon_serves_when_the_provider_is_down() {
     let world = World::new();
     world.put("main", &soon());
     let fresh = world.valid().unwrap();
-    assert_eq!((fresh.access.expose(), fresh.source), ("A1", Source::Stored));
+    assert_eq!(
+        (fresh.access.expose(), fresh.source),
+        ("A1", Source::Stored)
+    );
     assert_eq!(fresh.warning.unwrap().code(), Code::OauthNetwork);
     assert_eq!(world.requests(), 1, "no retries while the token works");
     // Example 69a: left alone for 30 seconds.
@@ -195,23 +227,37 @@ fn failures_are_tried_again_as_their_kind_allows() {
         }
         let error = world.valid().unwrap_err();
         assert_eq!((error.code(), world.requests()), (code, tries), "{kind:?}");
-        assert!(error.message().starts_with("OAuth token refresh failed for p: "), "{error}");
+        assert!(
+            error
+                .message()
+                .starts_with("OAuth token refresh failed for p: "),
+            "{error}"
+        );
     }
     let world = World::new();
     world.put("main", &expired());
-    world.sim.answer_json(503, "").answer_json(503, "").answer_json(200, &answer("A2", "R2"));
+    world
+        .sim
+        .answer_json(503, "")
+        .answer_json(503, "")
+        .answer_json(200, &answer("A2", "R2"));
     assert_eq!(world.valid().unwrap().access.expose(), "A2", "example 54");
 
     let limited = |seconds: &'static str| {
         move |_: &crate::host::HttpRequest| {
             let mut answer = json_answer(429, "{}");
-            answer.headers.push(("retry-after".to_owned(), seconds.to_owned()));
+            answer
+                .headers
+                .push(("retry-after".to_owned(), seconds.to_owned()));
             Ok(answer)
         }
     };
     let world = World::new();
     world.put("main", &expired());
-    world.sim.answer(limited("2")).answer_json(200, &answer("A2", "R2"));
+    world
+        .sim
+        .answer(limited("2"))
+        .answer_json(200, &answer("A2", "R2"));
     let before = world.host.clock.monotonic();
     assert_eq!(world.valid().unwrap().access.expose(), "A2", "example 55");
     assert!(world.host.clock.monotonic() - before >= Duration::from_millis(1_600));
@@ -221,22 +267,47 @@ fn failures_are_tried_again_as_their_kind_allows() {
     world.sim.answer(limited("60"));
     let error = world.valid().unwrap_err();
     assert_eq!(error.code(), Code::OauthProviderUnavailable, "example 56");
-    assert_eq!((error.retry_after_ms(), world.requests()), (Some(60_000), 1));
+    assert_eq!(
+        (error.retry_after_ms(), world.requests()),
+        (Some(60_000), 1)
+    );
 }
 
 #[test]
 fn a_refused_token_is_reported_once_and_not_sent_again() {
     for (status, body, reason, dead) in [
-        (400, r#"{"error":"invalid_grant","error_description":"grant request is invalid"}"#, "invalid_grant", true),
-        (401, r#"{"error":{"message":"already used","code":"refresh_token_reused"}}"#, "refresh_token_reused", true),
-        (400, r#"{"error":"invalid_client"}"#, "client_rejected", false),
+        (
+            400,
+            r#"{"error":"invalid_grant","error_description":"grant request is invalid"}"#,
+            "invalid_grant",
+            true,
+        ),
+        (
+            401,
+            r#"{"error":{"message":"already used","code":"refresh_token_reused"}}"#,
+            "refresh_token_reused",
+            true,
+        ),
+        (
+            400,
+            r#"{"error":"invalid_client"}"#,
+            "client_rejected",
+            false,
+        ),
     ] {
         let world = World::new();
-        world.put("main", &expired()).sim.answer_json(status, body).answer_json(status, body);
+        world
+            .put("main", &expired())
+            .sim
+            .answer_json(status, body)
+            .answer_json(status, body);
         let error = world.valid().unwrap_err();
         assert_eq!(error.code(), Code::OauthReauthRequired);
         assert_eq!(error.details()["reason"], reason);
-        assert_eq!(error.hint(), Some("openclaw-auth models auth login --provider p"));
+        assert_eq!(
+            error.hint(),
+            Some("openclaw-auth models auth login --provider p")
+        );
         world.valid().unwrap_err();
         assert_eq!(world.requests(), if dead { 1 } else { 2 }, "{reason}");
         assert_eq!(world.leftovers(), [""; 0]);
@@ -244,11 +315,17 @@ fn a_refused_token_is_reported_once_and_not_sent_again() {
     }
     // A new sign-in is not held back by the old token.
     let world = World::new();
-    world.put("main", &expired()).sim.answer_json(400, r#"{"error":"invalid_grant"}"#);
+    world
+        .put("main", &expired())
+        .sim
+        .answer_json(400, r#"{"error":"invalid_grant"}"#);
     world.valid().unwrap_err();
     let mut again = expired();
     again["refresh"] = json!("R9");
-    world.put("main", &again).sim.answer_json(200, &answer("A10", "R10"));
+    world
+        .put("main", &again)
+        .sim
+        .answer_json(200, &answer("A10", "R10"));
     assert_eq!(world.valid().unwrap().access.expose(), "A10");
 }
 
@@ -266,7 +343,10 @@ fn what_others_store_meanwhile_is_adopted() {
         Ok(json_answer(400, r#"{"error":"invalid_grant"}"#))
     });
     let fresh = world.valid().unwrap();
-    assert_eq!((fresh.access.expose(), fresh.source), ("B1", Source::Adopted));
+    assert_eq!(
+        (fresh.access.expose(), fresh.source),
+        ("B1", Source::Adopted)
+    );
 
     // The same, but the provider answers: the new sign-in stays.
     let world = World::new();
@@ -300,7 +380,10 @@ fn t11_a_copy_in_another_agent_serves_without_being_written() {
     world.sim.advance(Duration::from_millis(2 * HOUR));
     world.sim.answer_json(200, &answer("A3", "R3"));
     assert_eq!(world.valid().unwrap().access.expose(), "A3");
-    assert_eq!(world.want("work", Want::Valid(0)).unwrap().access.expose(), "A3");
+    assert_eq!(
+        world.want("work", Want::Valid(0)).unwrap().access.expose(),
+        "A3"
+    );
     assert_eq!(world.requests(), 2);
 }
 
@@ -311,12 +394,24 @@ fn t12_other_logins_are_left_alone() {
     (other["refresh"], other["accountId"]) = (json!("Q1"), json!("acct-2"));
     let mut same = expired();
     same["refresh"] = json!("P1");
-    world.put("main", &expired()).put("work", &other).put("home", &same);
-    world.sim.answer_json(200, &answer("A2", "R2")).answer_json(200, &answer("B2", "Q2"));
+    world
+        .put("main", &expired())
+        .put("work", &other)
+        .put("home", &same);
+    world
+        .sim
+        .answer_json(200, &answer("A2", "R2"))
+        .answer_json(200, &answer("B2", "Q2"));
     world.sim.answer_json(200, &answer("C2", "P2"));
     assert_eq!(world.valid().unwrap().access.expose(), "A2");
-    assert_eq!(world.want("work", Want::Valid(0)).unwrap().access.expose(), "B2");
-    assert_eq!(world.want("home", Want::Valid(0)).unwrap().access.expose(), "C2");
+    assert_eq!(
+        world.want("work", Want::Valid(0)).unwrap().access.expose(),
+        "B2"
+    );
+    assert_eq!(
+        world.want("home", Want::Valid(0)).unwrap().access.expose(),
+        "C2"
+    );
     assert_eq!(world.stored("work")["accountId"], "acct-2");
     assert_eq!(world.requests(), 3);
 }
@@ -329,16 +424,24 @@ fn t15_a_store_that_cannot_be_written_costs_no_token() {
     world.sim.mode(&folder, 0o500);
     let error = world.valid().unwrap_err();
     assert_eq!(error.code(), Code::RefreshUnpersistable, "{error}");
-    assert!(error.message().ends_with("no refresh was attempted"), "{error}");
+    assert!(
+        error.message().ends_with("no refresh was attempted"),
+        "{error}"
+    );
     assert_eq!(world.requests(), 0);
 
     // The space for the answer is taken first.
     let world = World::new();
     world.put("main", &expired());
     let store = World::path("main");
-    let intent = Journal::new(&world.host, &store, ID).intent_path().to_owned();
+    let intent = Journal::new(&world.host, &store, ID)
+        .intent_path()
+        .to_owned();
     world.sim.fail(&intent, std::io::ErrorKind::StorageFull);
-    assert_eq!(world.valid().unwrap_err().code(), Code::RefreshUnpersistable);
+    assert_eq!(
+        world.valid().unwrap_err().code(),
+        Code::RefreshUnpersistable
+    );
     assert_eq!(world.requests(), 0);
 }
 
@@ -378,7 +481,10 @@ fn t16_another_process_merges_the_rescue_file() {
     world.sim.heal(World::path("main"));
     let world = world.restarted();
     let fresh = world.valid().unwrap();
-    assert_eq!((fresh.access.expose(), fresh.source), ("A2", Source::Adopted));
+    assert_eq!(
+        (fresh.access.expose(), fresh.source),
+        ("A2", Source::Adopted)
+    );
     assert_eq!(world.stored("main")["refresh"], "R2");
     assert_eq!((world.requests(), world.leftovers().len()), (1, 0));
 }
@@ -387,7 +493,9 @@ fn t16_another_process_merges_the_rescue_file() {
 fn example_41_tokens_of_another_account_do_not_get_in() {
     let world = World::new();
     world.put("main", &expired());
-    world.sim.answer_json(200, &answer(&token_of(r#"{"account":"acct-999"}"#), "R2"));
+    world
+        .sim
+        .answer_json(200, &answer(&token_of(r#"{"account":"acct-999"}"#), "R2"));
     let error = world.valid().unwrap_err();
     assert_eq!(error.code(), Code::OauthAccountMismatch);
     assert_eq!(world.stored("main"), expired());
@@ -397,11 +505,17 @@ fn example_41_tokens_of_another_account_do_not_get_in() {
     world.sim.answer_json(400, r#"{"error":"invalid_grant"}"#);
     world.valid().unwrap_err();
     assert_eq!(world.stored("main"), expired());
-    assert!(world.sim.text(&rescue).is_some(), "kept for a person to look at");
+    assert!(
+        world.sim.text(&rescue).is_some(),
+        "kept for a person to look at"
+    );
 
     // Example 40: a token that says nothing contradicts nothing.
     let world = World::new();
-    world.put("main", &expired()).sim.answer_json(200, &answer(&token_of("{}"), "R2"));
+    world
+        .put("main", &expired())
+        .sim
+        .answer_json(200, &answer(&token_of("{}"), "R2"));
     world.valid().unwrap();
     assert_eq!(world.stored("main")["accountId"], "acct-1");
 }
@@ -421,7 +535,10 @@ fn t14_an_interrupted_refresh_is_named() {
     world.sim.answer_json(400, r#"{"error":"invalid_grant"}"#);
     let error = world.valid().unwrap_err();
     assert_eq!(error.details()["reason"], "interrupted");
-    assert!(error.message().contains(".auth-profiles.json.refresh."), "{error}");
+    assert!(
+        error.message().contains(".auth-profiles.json.refresh."),
+        "{error}"
+    );
     assert!(world.sim.text(journal.intent_path()).is_some());
 }
 
@@ -434,9 +551,16 @@ fn an_answer_that_had_arrived_is_not_lost() {
     let intent = journal.begin("p", &refresh_digest_of("R1"), 0).unwrap();
     intent.answered(&json_answer(200, &answer("A2", "R2")));
     let text = world.sim.text(journal.intent_path()).unwrap();
-    world.sim.file(journal.intent_path(), text.replace("\"pid\":4242", "\"pid\":77"), 0o600);
+    world.sim.file(
+        journal.intent_path(),
+        text.replace("\"pid\":4242", "\"pid\":77"),
+        0o600,
+    );
     let fresh = world.valid().unwrap();
-    assert_eq!((fresh.access.expose(), fresh.source), ("A2", Source::Adopted));
+    assert_eq!(
+        (fresh.access.expose(), fresh.source),
+        ("A2", Source::Adopted)
+    );
     assert_eq!(world.stored("main")["refresh"], "R2");
     assert_eq!(world.requests(), 0);
     assert_eq!(world.leftovers(), [""; 0]);
@@ -464,7 +588,9 @@ fn t17_the_refresh_of_a_living_process_is_awaited() {
     let journal = Journal::new(&world.host, &store, ID);
     journal.begin("p", &refresh_digest_of("R1"), 0).unwrap();
     let text = world.sim.text(journal.intent_path()).unwrap();
-    let text = text.replace("\"pid\":4242", "\"pid\":77").replace("\"starttime\":1000", "\"starttime\":5");
+    let text = text
+        .replace("\"pid\":4242", "\"pid\":77")
+        .replace("\"starttime\":1000", "\"starttime\":5");
     world.sim.file(journal.intent_path(), text, 0o600);
     let before = world.host.clock.monotonic();
     let error = world.valid().unwrap_err();
@@ -478,12 +604,21 @@ fn t22_a_refused_access_token_is_replaced_once() {
     let world = World::new();
     let mut valid = expired();
     valid["expires"] = json!(START_MS + HOUR);
-    world.put("main", &valid).sim.answer_json(200, &answer("A2", "R2"));
+    world
+        .put("main", &valid)
+        .sim
+        .answer_json(200, &answer("A2", "R2"));
     let refused = || Want::Other(SecretText::new("A1".to_owned()));
-    assert_eq!(world.want("main", refused()).unwrap().source, Source::Refreshed);
+    assert_eq!(
+        world.want("main", refused()).unwrap().source,
+        Source::Refreshed
+    );
     for _ in 0..9 {
         let fresh = world.want("main", refused()).unwrap();
-        assert_eq!((fresh.access.expose(), fresh.source), ("A2", Source::Stored));
+        assert_eq!(
+            (fresh.access.expose(), fresh.source),
+            ("A2", Source::Stored)
+        );
     }
     assert_eq!(world.requests(), 1);
 }
@@ -494,7 +629,9 @@ fn t23_a_token_of_another_program_is_not_spent() {
     let file = "/home/u/.codex/auth.json";
     let world = World::new();
     world.put("main", &expired());
-    world.sim.file(file, codex(&token_of(r#"{"exp":1}"#)).to_string(), 0o600);
+    world
+        .sim
+        .file(file, codex(&token_of(r#"{"exp":1}"#)).to_string(), 0o600);
     let before = (world.sim.meta(file), world.sim.text(file));
     let error = world.valid().unwrap_err();
     assert_eq!(error.code(), Code::OauthSharedWithExternalCli);
@@ -509,7 +646,10 @@ fn t23_a_token_of_another_program_is_not_spent() {
     assert_ne!(before.1, world.sim.text(file));
 
     let world = World::with(json!({"sharedRefresh": "allow"}));
-    world.put("main", &expired()).sim.answer_json(200, &answer("A2", "R2"));
+    world
+        .put("main", &expired())
+        .sim
+        .answer_json(200, &answer("A2", "R2"));
     world.sim.file(file, codex("x").to_string(), 0o600);
     assert_eq!(world.valid().unwrap().source, Source::Refreshed);
     assert_eq!(world.sim.text(file), Some(codex("x").to_string()));
@@ -524,17 +664,33 @@ fn t24_a_linked_profile_reads_the_other_program() {
     let file = "/home/u/.codex/auth.json";
     let login = |account: &str, end: u64| {
         let token = token_of(&format!("{{\"exp\":{}}}", end / 1000));
-        json!({"tokens": {"access_token": token, "refresh_token": "X", "account_id": account}}).to_string()
+        json!({"tokens": {"access_token": token, "refresh_token": "X", "account_id": account}})
+            .to_string()
     };
-    assert_eq!(world.valid().unwrap_err().code(), Code::OauthExternalCliMissing);
-    world.sim.file(file, login("acct-1", START_MS + HOUR), 0o600);
+    assert_eq!(
+        world.valid().unwrap_err().code(),
+        Code::OauthExternalCliMissing
+    );
+    world
+        .sim
+        .file(file, login("acct-1", START_MS + HOUR), 0o600);
     let fresh = world.valid().unwrap();
     assert_eq!(fresh.source, Source::External("codex-cli".to_owned()));
     assert_eq!(fresh.account_id.as_deref(), Some("acct-1"));
-    world.sim.file(file, login("acct-2", START_MS + HOUR), 0o600);
-    assert_eq!(world.valid().unwrap_err().code(), Code::OauthExternalCliInvalid);
-    world.sim.file(file, login("acct-1", START_MS - HOUR), 0o600);
-    assert_eq!(world.valid().unwrap_err().code(), Code::OauthExternalCliExpired);
+    world
+        .sim
+        .file(file, login("acct-2", START_MS + HOUR), 0o600);
+    assert_eq!(
+        world.valid().unwrap_err().code(),
+        Code::OauthExternalCliInvalid
+    );
+    world
+        .sim
+        .file(file, login("acct-1", START_MS - HOUR), 0o600);
+    assert_eq!(
+        world.valid().unwrap_err().code(),
+        Code::OauthExternalCliExpired
+    );
     assert_eq!(world.requests(), 0);
 }
 
@@ -547,9 +703,15 @@ fn tokens_go_only_where_they_came_from() {
     let error = world.valid().unwrap_err();
     assert_eq!(error.code(), Code::OauthEndpointChanged);
     assert_eq!(world.requests(), 0);
-    world.sim.env("OPENCLAW_AUTH_OAUTH_ALLOW_ENDPOINT_CHANGE", "1");
+    world
+        .sim
+        .env("OPENCLAW_AUTH_OAUTH_ALLOW_ENDPOINT_CHANGE", "1");
     let host = world.sim.host();
-    let world = World { refresher: Refresher::new(host.clone()), host, ..world };
+    let world = World {
+        refresher: Refresher::new(host.clone()),
+        host,
+        ..world
+    };
     world.sim.answer_json(200, &answer("A2", "R2"));
     world.valid().unwrap();
     assert_eq!(world.stored("main")["oa"]["tokenHost"], "idp.test");
@@ -565,11 +727,20 @@ fn what_cannot_be_refreshed_says_why() {
     value["provider"] = json!("unknown");
     value["refresh"] = json!("R");
     world.put("main", &value);
-    assert_eq!(world.valid().unwrap_err().code(), Code::OauthUnknownProvider);
-    world.put("main", &json!({"type": "token", "provider": "p", "token": "t"}));
+    assert_eq!(
+        world.valid().unwrap_err().code(),
+        Code::OauthUnknownProvider
+    );
+    world.put(
+        "main",
+        &json!({"type": "token", "provider": "p", "token": "t"}),
+    );
     assert_eq!(world.valid().unwrap_err().code(), Code::ProfileNotFound);
     // Example 65: no end is known and there is no refresh token.
-    world.put("main", &json!({"type": "oauth", "provider": "p", "access": "A"}));
+    world.put(
+        "main",
+        &json!({"type": "oauth", "provider": "p", "access": "A"}),
+    );
     assert_eq!(world.valid().unwrap().access.expose(), "A");
 }
 
@@ -579,7 +750,11 @@ fn a_busy_lock_names_its_holder_and_spares_a_working_token() {
     world.put("main", &expired());
     world.sim.running(77, 5);
     let lock = "/s/agents/main/agent/auth-profiles.json.lock";
-    world.sim.file(lock, "{\"pid\": 77, \"createdAt\": \"2026-01-01T00:00:00.000Z\"}", 0o644);
+    world.sim.file(
+        lock,
+        "{\"pid\": 77, \"createdAt\": \"2026-01-01T00:00:00.000Z\"}",
+        0o644,
+    );
     // A living OpenClaw that never lets go is robbed after 30 seconds, as by its own kind.
     world.sim.answer_json(200, &answer("A2", "R2"));
     assert_eq!(world.valid().unwrap().access.expose(), "A2");
@@ -587,7 +762,11 @@ fn a_busy_lock_names_its_holder_and_spares_a_working_token() {
     let world = World::new();
     world.put("main", &soon());
     world.sim.running(77, 5);
-    world.sim.file(lock, "{\"pid\": 77, \"createdAt\": \"2026-01-01T00:00:00.000Z\"}", 0o644);
+    world.sim.file(
+        lock,
+        "{\"pid\": 77, \"createdAt\": \"2026-01-01T00:00:00.000Z\"}",
+        0o644,
+    );
     let fresh = world.valid().unwrap();
     assert_eq!(fresh.access.expose(), "A1");
     let warning = fresh.warning.unwrap();

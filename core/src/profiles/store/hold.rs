@@ -23,8 +23,14 @@ impl<'a> HeldFile<'a> {
     pub(super) fn new(store: &'a FileStore, budget: Duration) -> Result<Self> {
         store.check_writable()?;
         store.make_folder()?;
-        let busy = || store.error(Code::StoreLocked, "is being written").retryable(true);
-        let writer = store.writer.try_lock_for(budget.max(Duration::from_millis(1)));
+        let busy = || {
+            store
+                .error(Code::StoreLocked, "is being written")
+                .retryable(true)
+        };
+        let writer = store
+            .writer
+            .try_lock_for(budget.max(Duration::from_millis(1)));
         let writer = writer.ok_or_else(busy)?;
         let lock = Some(store.lock(budget)?);
         Ok(Self {
@@ -49,7 +55,9 @@ impl<'a> HeldFile<'a> {
                 return Ok(done);
             }
         }
-        let error = self.store.error(Code::StoreConflict, "keeps being changed by others");
+        let error = self
+            .store
+            .error(Code::StoreConflict, "keeps being changed by others");
         Err(error.retryable(true))
     }
 }

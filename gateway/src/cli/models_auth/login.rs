@@ -7,7 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use clap::{Arg, ArgMatches};
-use openclaw_auth::{Code, Engine, Error, LoginDone, LoginFlow, LoginOptions, SecretText, parse_duration};
+use openclaw_auth::{
+    Code, Engine, Error, LoginDone, LoginFlow, LoginOptions, SecretText, parse_duration,
+};
 use serde_json::json;
 
 use super::super::output::{Failed, print, print_to_stderr};
@@ -21,7 +23,10 @@ use super::{
 const METHODS: &[(&str, &[&str])] = &[
     ("openai-codex", &["oauth", "codex-cli"]),
     ("codex", &["oauth", "codex-cli"]),
-    ("anthropic", &["api-key", "setup-token", "cli", "claude-cli"]),
+    (
+        "anthropic",
+        &["api-key", "setup-token", "cli", "claude-cli"],
+    ),
 ];
 const OTHER_METHODS: &[&str] = &["oauth", "api-key", "token"];
 const LISTEN: Duration = Duration::from_millis(200);
@@ -29,19 +34,30 @@ const LISTEN: Duration = Duration::from_millis(200);
 pub(super) fn arguments() -> Vec<Arg> {
     vec![
         provider(),
-        option("method", "METHOD", "How to sign in, such as oauth, cli, codex-cli"),
+        option(
+            "method",
+            "METHOD",
+            "How to sign in, such as oauth, cli, codex-cli",
+        ),
         profile_id(),
         flag("set-default", "Make the provider's model the default one"),
         flag("browser", "Open a browser even on a remote machine").conflicts_with("no-browser"),
         flag("no-browser", "Only print the address"),
-        option("timeout", "SECONDS", "How long the browser is waited for (also 5m)").value_parser(
-            |text: &str| {
-                // A bare number means seconds here.
-                let bare = text.chars().all(|c| c.is_ascii_digit()) && !text.is_empty();
-                let text = if bare { format!("{text}s") } else { text.to_owned() };
-                parse_duration(&text).map_err(|error| error.message().to_owned())
-            },
-        ),
+        option(
+            "timeout",
+            "SECONDS",
+            "How long the browser is waited for (also 5m)",
+        )
+        .value_parser(|text: &str| {
+            // A bare number means seconds here.
+            let bare = text.chars().all(|c| c.is_ascii_digit()) && !text.is_empty();
+            let text = if bare {
+                format!("{text}s")
+            } else {
+                text.to_owned()
+            };
+            parse_duration(&text).map_err(|error| error.message().to_owned())
+        }),
         replace(),
         config_update(),
         json_flag(),
@@ -56,9 +72,15 @@ pub(super) fn run(matches: &ArgMatches) -> Outcome {
     };
     let methods = METHODS.iter().find(|(id, _)| *id == provider);
     let methods = methods.map_or(OTHER_METHODS, |(_, methods)| methods);
-    let method = text(matches, "method").or(methods.first().copied()).unwrap_or("oauth");
+    let method = text(matches, "method")
+        .or(methods.first().copied())
+        .unwrap_or("oauth");
     if !methods.contains(&method) {
-        let message = format!("method {method} is none of {} has: {}", provider, methods.join(", "));
+        let message = format!(
+            "method {method} is none of {} has: {}",
+            provider,
+            methods.join(", ")
+        );
         return Err(Failed::usage(Code::UsageError, &message));
     }
     match method {
@@ -71,7 +93,8 @@ pub(super) fn run(matches: &ArgMatches) -> Outcome {
                 "setup-token" => "setup-token",
                 _ => "paste-token",
             };
-            let message = format!("use `openclaw-auth models auth {command} --provider {provider}`");
+            let message =
+                format!("use `openclaw-auth models auth {command} --provider {provider}`");
             Err(Failed::usage(Code::UsageError, &message))
         }
     }
@@ -94,8 +117,13 @@ fn sign_in(matches: &ArgMatches, provider: &str) -> Outcome {
 /// Shows the address, and opens it where a browser is likely.
 fn invite(matches: &ArgMatches, flow: &mut LoginFlow) {
     warn(flow);
-    print_to_stderr(&format!("Sign in to {} with this address:\n\n{}\n", flow.label(), flow.url()));
-    let remote = (flow.is_remote() || matches.get_flag("no-browser")) && !matches.get_flag("browser");
+    print_to_stderr(&format!(
+        "Sign in to {} with this address:\n\n{}\n",
+        flow.label(),
+        flow.url()
+    ));
+    let remote =
+        (flow.is_remote() || matches.get_flag("no-browser")) && !matches.get_flag("browser");
     if !remote {
         open_browser(flow.url());
     } else if let Some(address) = flow.addresses().first() {
@@ -140,7 +168,9 @@ fn pasted_lines() -> Receiver<SecretText> {
     let (send, receive) = mpsc::channel();
     thread::spawn(move || {
         for line in std::io::stdin().lock().lines() {
-            let sent = line.ok().and_then(|line| send.send(SecretText::new(line)).ok());
+            let sent = line
+                .ok()
+                .and_then(|line| send.send(SecretText::new(line)).ok());
             if sent.is_none() {
                 return;
             }
@@ -155,8 +185,14 @@ fn pasted_lines() -> Receiver<SecretText> {
     reason = "a browser outlives this program and has no limits to hold"
 )]
 fn open_browser(url: &str) {
-    let named = std::env::var("BROWSER").ok().filter(|name| !name.trim().is_empty());
-    let usual = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    let named = std::env::var("BROWSER")
+        .ok()
+        .filter(|name| !name.trim().is_empty());
+    let usual = if cfg!(target_os = "macos") {
+        "open"
+    } else {
+        "xdg-open"
+    };
     let started = Command::new(named.as_deref().unwrap_or(usual))
         .arg(url)
         .stdin(Stdio::null())
@@ -188,13 +224,18 @@ fn finish(matches: &ArgMatches, engine: &Engine, done: &LoginDone) -> Outcome {
     }
     let ends = done.expires.map(|at| span(at.saturating_sub(now_ms())));
     let ends = ends.map_or_else(String::new, |ends| format!(", expires in {ends}"));
-    print(&format!("Auth profile: {} ({}/oauth){ends}", done.profile_id, done.provider));
+    print(&format!(
+        "Auth profile: {} ({}/oauth){ends}",
+        done.profile_id, done.provider
+    ));
     for code in &done.warnings {
         print_to_stderr(&format!("warning: {} ({code})", code.info().meaning));
     }
     match model {
         Some(model) if is_set => print(&format!("Default model: {model}")),
-        Some(model) => print(&format!("Default model available: {model} (use --set-default to apply)")),
+        Some(model) => print(&format!(
+            "Default model available: {model} (use --set-default to apply)"
+        )),
         None => {}
     }
     Ok(0)
@@ -203,7 +244,9 @@ fn finish(matches: &ArgMatches, engine: &Engine, done: &LoginDone) -> Outcome {
 /// A profile that reads the login of another program.
 fn link(matches: &ArgMatches, program: &str) -> Outcome {
     let engine = open(matches)?;
-    let done = engine.oauth_link(text(matches, "agent"), program).map_err(failed)?;
+    let done = engine
+        .oauth_link(text(matches, "agent"), program)
+        .map_err(failed)?;
     finish(matches, &engine, &done)
 }
 
@@ -255,12 +298,24 @@ mod tests {
 
     #[test]
     fn every_method_leads_somewhere() {
-        for methods in METHODS.iter().map(|(_, methods)| *methods).chain([OTHER_METHODS]) {
+        for methods in METHODS
+            .iter()
+            .map(|(_, methods)| *methods)
+            .chain([OTHER_METHODS])
+        {
             assert!(!methods.is_empty());
             for method in methods {
                 assert!(
-                    ["oauth", "cli", "codex-cli", "claude-cli", "api-key", "setup-token", "token"]
-                        .contains(method),
+                    [
+                        "oauth",
+                        "cli",
+                        "codex-cli",
+                        "claude-cli",
+                        "api-key",
+                        "setup-token",
+                        "token"
+                    ]
+                    .contains(method),
                     "{method}"
                 );
             }

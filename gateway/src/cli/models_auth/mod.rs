@@ -71,7 +71,14 @@ pub(super) fn command() -> Command {
         .about("Model providers and their credentials")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .arg(option("agent", "ID", "Agent whose store is meant (default: the default agent)").global(true))
+        .arg(
+            option(
+                "agent",
+                "ID",
+                "Agent whose store is meant (default: the default agent)",
+            )
+            .global(true),
+        )
         .subcommand(auth.subcommand_required(true).arg_required_else_help(true))
 }
 
@@ -109,13 +116,21 @@ fn json() -> Arg {
 }
 
 fn expires_in() -> Arg {
-    option("expires-in", "DURATION", "How long it works, such as 365d, 12h, 90m")
-        .value_parser(|text: &str| parse_duration(text).map_err(|error| error.message().to_owned()))
+    option(
+        "expires-in",
+        "DURATION",
+        "How long it works, such as 365d, 12h, 90m",
+    )
+    .value_parser(|text: &str| parse_duration(text).map_err(|error| error.message().to_owned()))
 }
 
 fn config_update() -> Arg {
-    option("config-update", "WHEN", "Whether the profile is named in openclaw.json")
-        .value_parser(["auto", "always", "never"])
+    option(
+        "config-update",
+        "WHEN",
+        "Whether the profile is named in openclaw.json",
+    )
+    .value_parser(["auto", "always", "never"])
 }
 
 fn text<'a>(matches: &'a ArgMatches, name: &str) -> Option<&'a str> {
@@ -146,7 +161,12 @@ fn failed(error: Error) -> Failed {
 
 /// Names a stored profile in the configuration where that is needed. Never fails: the credential
 /// is stored already.
-fn name_in_config(matches: &ArgMatches, engine: &Engine, profile: (&str, &str, &str), email: Option<&str>) -> bool {
+fn name_in_config(
+    matches: &ArgMatches,
+    engine: &Engine,
+    profile: (&str, &str, &str),
+    email: Option<&str>,
+) -> bool {
     let update = match text(matches, "config-update") {
         Some("always") => ConfigUpdate::Always,
         Some("never") => ConfigUpdate::Never,
@@ -197,20 +217,50 @@ mod tests {
         command().debug_assert();
         for (line, fine) in [
             (&["models", "auth", "refresh", "--all"][..], true),
-            (&["models", "--agent", "work", "auth", "refresh", "--all"], true),
-            (&["models", "auth", "setup-token", "--expires-in", "1d12h"], true),
-            (&["models", "auth", "paste-token", "--provider", "a", "--expires-in", "1d 2h"], false),
+            (
+                &["models", "--agent", "work", "auth", "refresh", "--all"],
+                true,
+            ),
+            (
+                &["models", "auth", "setup-token", "--expires-in", "1d12h"],
+                true,
+            ),
+            (
+                &[
+                    "models",
+                    "auth",
+                    "paste-token",
+                    "--provider",
+                    "a",
+                    "--expires-in",
+                    "1d 2h",
+                ],
+                false,
+            ),
             (&["models", "auth", "paste-token"], false),
             (&["models", "auth", "login", "--bogus"], false),
-            (&["models", "auth", "login", "--browser", "--no-browser"], false),
+            (
+                &["models", "auth", "login", "--browser", "--no-browser"],
+                false,
+            ),
         ] {
-            assert_eq!(command().try_get_matches_from(line).is_ok(), fine, "{line:?}");
+            assert_eq!(
+                command().try_get_matches_from(line).is_ok(),
+                fine,
+                "{line:?}"
+            );
         }
     }
 
     #[test]
     fn spans_are_short() {
-        for (ms, shown) in [(0, "0s"), (119_000, "119s"), (120_000, "2m"), (7_200_000, "2h"), (864_000_000, "10d")] {
+        for (ms, shown) in [
+            (0, "0s"),
+            (119_000, "119s"),
+            (120_000, "2m"),
+            (7_200_000, "2h"),
+            (864_000_000, "10d"),
+        ] {
             assert_eq!(span(ms), shown);
         }
     }

@@ -10,8 +10,8 @@ use super::super::output::{Failed, print, print_to_stderr};
 use super::super::{flag, option};
 use super::prompt;
 use super::{
-    Outcome, config_update, expires_in, failed, name_in_config, now_ms, open, profile_id,
-    provider, replace, text,
+    Outcome, config_update, expires_in, failed, name_in_config, now_ms, open, profile_id, provider,
+    replace, text,
 };
 
 const NOTICE: &str = "Anthropic setup-tokens work with this program for technical compatibility \
@@ -22,7 +22,11 @@ const SETUP_TOKEN: &str = "sk-ant-oat01-";
 pub(super) fn setup_token_arguments() -> Vec<Arg> {
     vec![
         provider().value_parser(["anthropic"]),
-        option("name", "NAME", "What you call this account; becomes part of the profile id"),
+        option(
+            "name",
+            "NAME",
+            "What you call this account; becomes part of the profile id",
+        ),
         profile_id(),
         expires_in(),
         flag("yes", "Do not ask for confirmation"),
@@ -32,11 +36,22 @@ pub(super) fn setup_token_arguments() -> Vec<Arg> {
 }
 
 pub(super) fn token_arguments() -> Vec<Arg> {
-    vec![provider().required(true), profile_id(), expires_in(), replace(), config_update()]
+    vec![
+        provider().required(true),
+        profile_id(),
+        expires_in(),
+        replace(),
+        config_update(),
+    ]
 }
 
 pub(super) fn api_key_arguments() -> Vec<Arg> {
-    vec![provider().required(true), profile_id(), replace(), config_update()]
+    vec![
+        provider().required(true),
+        profile_id(),
+        replace(),
+        config_update(),
+    ]
 }
 
 /// `models auth setup-token`.
@@ -56,8 +71,10 @@ pub(super) fn setup_token(matches: &ArgMatches) -> Outcome {
         (None, None) if interactive => prompt::line("Name for this account (empty: default)")?,
         _ => String::new(),
     };
-    let id = text(matches, "profile-id")
-        .map_or_else(|| format!("anthropic:{}", profile_slug(&name)), str::to_owned);
+    let id = text(matches, "profile-id").map_or_else(
+        || format!("anthropic:{}", profile_slug(&name)),
+        str::to_owned,
+    );
     if matches.get_one::<u64>("expires-in").is_none() {
         print_to_stderr("tip: add `--expires-in 365d` to be warned before it expires");
     }
@@ -74,7 +91,13 @@ pub(super) fn token(matches: &ArgMatches) -> Outcome {
             print_to_stderr(&format!("warning: {}", problem.message()));
         }
     }
-    store(matches, provider, &manual_id(matches, provider), CredentialKind::Token, token)
+    store(
+        matches,
+        provider,
+        &manual_id(matches, provider),
+        CredentialKind::Token,
+        token,
+    )
 }
 
 /// `models auth paste-api-key`.
@@ -84,15 +107,27 @@ pub(super) fn api_key(matches: &ArgMatches) -> Outcome {
     let key = required(&pasted)?;
     if provider == "anthropic" && key.starts_with(SETUP_TOKEN) {
         let message = "this is a setup-token; use `models auth setup-token`";
-        return Err(failed(openclaw_auth::Error::new(Code::OauthInputInvalid, message)));
+        return Err(failed(openclaw_auth::Error::new(
+            Code::OauthInputInvalid,
+            message,
+        )));
     }
-    store(matches, provider, &manual_id(matches, provider), CredentialKind::ApiKey, key)
+    store(
+        matches,
+        provider,
+        &manual_id(matches, provider),
+        CredentialKind::ApiKey,
+        key,
+    )
 }
 
 fn required(pasted: &SecretText) -> Result<String, Failed> {
     let clean = clean_pasted(pasted.expose());
     if clean.is_empty() {
-        return Err(failed(openclaw_auth::Error::new(Code::OauthInputInvalid, "Required")));
+        return Err(failed(openclaw_auth::Error::new(
+            Code::OauthInputInvalid,
+            "Required",
+        )));
     }
     Ok(clean)
 }
@@ -125,6 +160,9 @@ fn store(
     };
     engine.add_profile(agent, &credential).map_err(failed)?;
     name_in_config(matches, &engine, (id, provider, kind.as_str()), None);
-    print(&format!("Auth profile: {id} ({provider}/{})", kind.as_str()));
+    print(&format!(
+        "Auth profile: {id} ({provider}/{})",
+        kind.as_str()
+    ));
     Ok(0)
 }

@@ -43,7 +43,10 @@ pub(super) fn line(question: &str) -> Result<String, Failed> {
     let asked = write!(out, "{question}: ").and_then(|()| out.flush());
     asked.map_err(|error| unreadable(&error))?;
     let mut text = String::new();
-    io::stdin().lock().read_line(&mut text).map_err(|error| unreadable(&error))?;
+    io::stdin()
+        .lock()
+        .read_line(&mut text)
+        .map_err(|error| unreadable(&error))?;
     Ok(text.trim().to_owned())
 }
 
@@ -54,7 +57,10 @@ pub(super) fn agrees(question: &str) -> Result<bool, Failed> {
 }
 
 fn unreadable(error: &io::Error) -> Failed {
-    let mut failed = Failed::usage(Code::UsageError, &format!("cannot read input: {}", error.kind()));
+    let mut failed = Failed::usage(
+        Code::UsageError,
+        &format!("cannot read input: {}", error.kind()),
+    );
     failed.exit = 1;
     failed
 }

@@ -10,7 +10,9 @@ use super::{Outcome, failed, json as json_flag, now_ms, open, provider, span, te
 
 pub(super) fn arguments() -> Vec<Arg> {
     vec![
-        Arg::new("ids").value_name("PROFILE").action(ArgAction::Append),
+        Arg::new("ids")
+            .value_name("PROFILE")
+            .action(ArgAction::Append),
         provider().conflicts_with_all(["ids", "all"]),
         flag("all", "All OAuth profiles").conflicts_with("ids"),
         flag("force", "Refresh tokens that are still fresh too"),
@@ -31,11 +33,18 @@ pub(super) fn run(matches: &ArgMatches) -> Outcome {
     let known = engine.oauth_profiles(agent).map_err(failed)?;
     let chosen: Vec<(String, String)> = if ids.is_empty() {
         let fits = |provider: &str| wanted.is_none_or(|wanted| wanted == provider);
-        known.into_iter().filter(|(_, provider)| fits(provider)).collect()
+        known
+            .into_iter()
+            .filter(|(_, provider)| fits(provider))
+            .collect()
     } else {
         let provider_of = |id: &String| known.iter().find(|(known, _)| known == id);
         ids.into_iter()
-            .map(|id| provider_of(id).cloned().unwrap_or((id.clone(), String::new())))
+            .map(|id| {
+                provider_of(id)
+                    .cloned()
+                    .unwrap_or((id.clone(), String::new()))
+            })
             .collect()
     };
     if chosen.is_empty() {
