@@ -21,9 +21,13 @@ impl Http for RealHttp {
             builder = builder.header(name.as_str(), value.as_bytes());
         }
         let mut answer = if request.body.is_empty() {
-            agent.run(builder.body(()).map_err(unusable)?)
+            agent.run(builder.body(()).map_err(|error| unusable(&error))?)
         } else {
-            agent.run(builder.body(request.body.as_slice()).map_err(unusable)?)
+            agent.run(
+                builder
+                    .body(request.body.as_slice())
+                    .map_err(|error| unusable(&error))?,
+            )
         }
         .map_err(|error| classify(&error))?;
         let headers = answer
@@ -96,7 +100,7 @@ fn tls(extra_roots: &[u8]) -> Result<TlsConfig, HttpFailure> {
         .build())
 }
 
-fn unusable(error: ureq::http::Error) -> HttpFailure {
+fn unusable(error: &ureq::http::Error) -> HttpFailure {
     HttpFailure::new(HttpFailureKind::Unusable, error.to_string())
 }
 

@@ -160,9 +160,8 @@ impl Identity {
     /// Compares with the identity of an incoming credential.
     pub(crate) fn matches(&self, incoming: &Self) -> Match {
         let by = |equal: bool| if equal { Match::Same } else { Match::Different };
-        match (&self.account_id, &incoming.account_id) {
-            (Some(ours), Some(theirs)) => return by(ours.trim() == theirs.trim()),
-            (None, _) | (_, None) => {}
+        if let (Some(ours), Some(theirs)) = (&self.account_id, &incoming.account_id) {
+            return by(ours.trim() == theirs.trim());
         }
         match (&self.email, &incoming.email) {
             (Some(ours), Some(theirs)) => {

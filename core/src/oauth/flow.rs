@@ -431,7 +431,7 @@ impl fmt::Debug for LoginFlow {
 /// Whether the browser of the person is probably on another machine (same rule as OpenClaw
 /// 2026.4).
 pub(crate) fn is_remote(env: &EnvView) -> bool {
-    let set = |name: &&str| env.process(name).is_some_and(|value| !value.is_empty());
+    let set = |name: &str| env.process(name).is_some_and(|value| !value.is_empty());
     let remote = [
         "SSH_CLIENT",
         "SSH_TTY",
@@ -446,8 +446,8 @@ pub(crate) fn is_remote(env: &EnvView) -> bool {
         "WSL_DISTRO_NAME",
         "WSLENV",
     ];
-    remote.iter().any(|name| set(&name))
-        || (cfg!(target_os = "linux") && !screen.iter().any(|name| set(&name)))
+    remote.iter().any(|name| set(name))
+        || (cfg!(target_os = "linux") && !screen.iter().any(|name| set(name)))
 }
 
 #[cfg(test)]

@@ -78,11 +78,11 @@ pub(crate) fn parameters(query: &str) -> Parameters {
 pub(crate) fn code_of(all: &Parameters, expected: &Expected<'_>) -> Result<SecretText> {
     let first = |name: &str| all.get(name)?.first().map(String::as_str);
     check_state(first("state"), expected)?;
-    if let (Some(issuer), Some(wanted)) = (first("iss"), expected.issuer) {
-        if issuer != wanted {
-            let message = format!("the answer came from issuer \"{}\"", redact(issuer, &[]));
-            return Err(Error::new(Code::OauthIssuerMismatch, message));
-        }
+    let issuer =
+        first("iss").filter(|issuer| expected.issuer.is_some_and(|wanted| wanted != *issuer));
+    if let Some(issuer) = issuer {
+        let message = format!("the answer came from issuer \"{}\"", redact(issuer, &[]));
+        return Err(Error::new(Code::OauthIssuerMismatch, message));
     }
     if let Some(error) = first("error") {
         return Err(reported(error, first("error_description")));

@@ -110,7 +110,7 @@ fn lifetime(value: Option<&Value>) -> Option<u64> {
         Value::String(text) => text.trim().parse::<f64>().ok()?,
         _ => return None,
     };
-    let fine = seconds >= 1.0 && seconds <= MAX_LIFETIME_S;
+    let fine = (1.0..=MAX_LIFETIME_S).contains(&seconds);
     fine.then(|| seconds.floor() as u64)
 }
 

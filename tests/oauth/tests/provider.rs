@@ -528,8 +528,11 @@ fn t25_proxies_are_for_other_machines() {
         for stream in proxy.incoming() {
             let mut stream = stream.unwrap();
             let mut bytes = [0; 1024];
-            let count = stream.read(&mut bytes).unwrap();
-            let text = String::from_utf8_lossy(&bytes[..count]).into_owned();
+            let mut text = String::new();
+            while !text.ends_with("\r\n\r\n") {
+                let count = stream.read(&mut bytes).unwrap();
+                text.push_str(&String::from_utf8_lossy(&bytes[..count]));
+            }
             record
                 .lock()
                 .unwrap()

@@ -543,7 +543,7 @@ impl Overwrite for SimOverwrite {
         let node = disk.node_mut(self.inode).ok_or(io::ErrorKind::NotFound)?;
         let mut next = content.to_vec();
         next.extend_from_slice(node.content.get(content.len()..).unwrap_or_default());
-        node.content = next.into();
+        node.content = next;
         (node.modified_ns, node.changed_ns) = (now_ns, now_ns);
         Ok(())
     }

@@ -80,13 +80,10 @@ impl<'a> Attempt<'a> {
 
     pub(super) fn run(&self) -> Result<Fresh> {
         let login = self.refresher.stored(self.job)?;
-        let mut locked = match self.lock(&login)? {
-            Some(locked) => locked,
-            None => {
-                return self
-                    .adopt(Source::Adopted)?
-                    .ok_or_else(|| self.contention(None, None));
-            }
+        let Some(mut locked) = self.lock(&login)? else {
+            return self
+                .adopt(Source::Adopted)?
+                .ok_or_else(|| self.contention(None, None));
         };
         let interrupted = self.recover(&mut locked)?;
         if let Some(fresh) = self.adopt(Source::Adopted)? {

@@ -63,10 +63,6 @@ impl<'a> HeldFile<'a> {
 }
 
 impl HeldStore for HeldFile<'_> {
-    fn load(&self) -> Result<Stored> {
-        self.store.read()
-    }
-
     fn pulse(&self) -> Option<Pulse> {
         self.lock.as_ref()?.pulse()
     }

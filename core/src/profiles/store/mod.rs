@@ -84,8 +84,6 @@ pub(crate) trait ProfileStore: Send + Sync {
 
 /// A store whose lock is held until this is dropped.
 pub(crate) trait HeldStore {
-    /// Reads the store as it is now.
-    fn load(&self) -> Result<Stored>;
     /// What keeps the lock while it is held for longer than other programs tolerate.
     fn pulse(&self) -> Option<Pulse>;
     /// Changes and writes the store. A lock that was taken away meanwhile is taken again first.
