@@ -8,16 +8,24 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use openclaw_auth::{Engine, Options};
 
 fn engine(count: usize) -> Engine {
-    let providers: String =
-        (0..count).map(|n| format!("p{n}: {{ apiKey: 'sk-{n:040}' }},")).collect();
+    let providers: String = (0..count)
+        .map(|n| format!("p{n}: {{ apiKey: 'sk-{n:040}' }},"))
+        .collect();
     let text = format!("{{ models: {{ providers: {{ {providers} }} }} }}");
     let nobody: [(&str, &str); 0] = [];
-    Engine::open(Options::new().config_text(text).state_dir("/nonexistent").env(nobody)).expect("opens")
+    Engine::open(
+        Options::new()
+            .config_text(text)
+            .state_dir("/nonexistent")
+            .env(nobody),
+    )
+    .expect("opens")
 }
 
 fn benches(c: &mut Criterion) {
-    let map: HashMap<String, String> =
-        (0..1000).map(|n| (format!("KEY_{n}"), format!("sk-{n:040}"))).collect();
+    let map: HashMap<String, String> = (0..1000)
+        .map(|n| (format!("KEY_{n}"), format!("sk-{n:040}")))
+        .collect();
     c.bench_function("floor: hash look-up with copy (h)", |b| {
         b.iter(|| map.get(black_box("KEY_500")).cloned());
     });
@@ -25,15 +33,34 @@ fn benches(c: &mut Criterion) {
         let engine = engine(count);
         let snapshot = engine.snapshot();
         let path = format!("models.providers.p{}.apiKey", count / 2);
-        c.bench_function(&format!("read a secret among {count}, snapshot held"), |b| {
-            b.iter(|| snapshot.secret(black_box(&path)).map(|secret| secret.len()).ok());
-        });
-        c.bench_function(&format!("read a secret among {count}, through the engine"), |b| {
-            b.iter(|| engine.snapshot().secret(black_box(&path)).map(|secret| secret.len()).ok());
-        });
+        c.bench_function(
+            &format!("read a secret among {count}, snapshot held"),
+            |b| {
+                b.iter(|| {
+                    snapshot
+                        .secret(black_box(&path))
+                        .map(|secret| secret.len())
+                        .ok()
+                });
+            },
+        );
+        c.bench_function(
+            &format!("read a secret among {count}, through the engine"),
+            |b| {
+                b.iter(|| {
+                    engine
+                        .snapshot()
+                        .secret(black_box(&path))
+                        .map(|secret| secret.len())
+                        .ok()
+                });
+            },
+        );
     }
     let engine = engine(10);
-    c.bench_function("take the current snapshot", |b| b.iter(|| engine.snapshot()));
+    c.bench_function("take the current snapshot", |b| {
+        b.iter(|| engine.snapshot())
+    });
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -41,9 +68,12 @@ fn benches(c: &mut Criterion) {
                 let _ = engine.reload();
             }
         });
-        c.bench_function("take the current snapshot while reloading without pause", |b| {
-            b.iter(|| engine.snapshot());
-        });
+        c.bench_function(
+            "take the current snapshot while reloading without pause",
+            |b| {
+                b.iter(|| engine.snapshot());
+            },
+        );
         done.store(true, std::sync::atomic::Ordering::Relaxed);
     });
 }

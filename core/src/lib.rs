@@ -18,7 +18,8 @@ pub use error::{Class, Code, CodeInfo, Error, Kind, Result};
 pub use host::Host;
 pub use json::Path;
 pub use secrets::{
-    Diagnostic, Failure, Origin, ProviderReport, Scope, SecretRef, SecretSource, SecretValue,
+    Diagnostic, Failure, Origin, PredicateFacts, ProviderReport, Registry, Scope, SecretRef,
+    SecretSource, SecretValue, Selection,
 };
 pub use snapshot::{Snapshot, SurfaceInfo};
 pub use text::{REDACTED, SecretText, mask};

@@ -12,8 +12,8 @@ use crate::error::{Code, Error, Result};
 use crate::host::FileMeta;
 use crate::json::{Path, lookup};
 use crate::secrets::{
-    Activated, Diagnostic, Entry, Loaded, Origin, ProviderReport, SecretRef, SecretValue, State,
-    is_sensitive_key, wipe,
+    Attempt, Diagnostic, Entry, Loaded, Origin, ProviderReport, SecretRef, SecretValue, Selection,
+    State, is_sensitive_key, wipe,
 };
 use crate::text::{REDACTED, SecretText};
 
@@ -31,6 +31,7 @@ pub struct Snapshot {
     pub(crate) inactive_literals: BTreeMap<String, SecretText>,
     issues: Vec<Issue>,
     diagnostics: Vec<Diagnostic>,
+    selections: Vec<Selection>,
     providers: Vec<ProviderReport>,
     pub(crate) watched: Vec<(PathBuf, Option<FileMeta>)>,
     pub(crate) env: EnvView,
@@ -40,12 +41,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Puts an activation together under the next generation number.
-    pub(crate) fn build(
-        generation: u64,
-        now_ms: u64,
-        loaded: Loaded,
-        activated: Activated,
-    ) -> Self {
+    pub(crate) fn build(generation: u64, now_ms: u64, loaded: Loaded, activated: Attempt) -> Self {
         let source = loaded.source;
         Self {
             generation,
@@ -60,6 +56,7 @@ impl Snapshot {
             inactive_literals: activated.inactive_literals,
             issues: source.issues,
             diagnostics: activated.diagnostics,
+            selections: activated.selections,
             providers: activated.reports,
             watched: source.watched,
             env: source.env,
@@ -170,6 +167,11 @@ impl Snapshot {
     /// What the activation noticed.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics
+    }
+
+    /// The provider in use of a selection group (`web-search`, `web-fetch`).
+    pub fn selection(&self, group: &str) -> Option<&Selection> {
+        self.selections.iter().find(|known| known.group() == group)
     }
 
     /// What each provider did.

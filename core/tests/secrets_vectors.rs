@@ -16,18 +16,6 @@ type Vars = BTreeMap<String, Zeroizing<String>>;
 
 /// Examples of parts that are not built yet, each with the part.
 const LATER: &[(&str, &str)] = &[
-    ("G34", "selection groups"),
-    ("G35", "selection groups"),
-    ("G36", "selection groups"),
-    ("G37", "selection groups"),
-    ("G38", "selection groups"),
-    ("G41", "selection groups"),
-    ("G42", "selection groups"),
-    ("P01", "auth-profile references"),
-    ("P02", "auth-profile references"),
-    ("P03", "auth-profile references"),
-    ("P04", "auth-profile references"),
-    ("P05", "auth-profile references"),
     ("T05", "preflight"),
     ("T08", "isolate policy"),
     ("T10", "restoring redacted values"),
@@ -387,6 +375,14 @@ impl Bench {
                             .map(|s| s.origin().as_str());
                         check(actual == origin.as_str(), || {
                             format!("origin of {path}: {actual:?}")
+                        })?;
+                    }
+                }
+                "selection" => {
+                    for (group, provider) in expected.as_object().unwrap() {
+                        let actual = snapshot.selection(group).map(|s| s.provider());
+                        check(actual == provider.as_str(), || {
+                            format!("selection of {group}: {actual:?}")
                         })?;
                     }
                 }

@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 use crate::config::{self, Issue};
 use crate::error::{Error, Result};
 use crate::host::{Cancel, Host};
-use crate::secrets::{self, ActivateOptions, Diagnostic, ProviderReport, Rules, Stop, deadline};
+use crate::secrets::{
+    self, ActivateOptions, Diagnostic, ProviderReport, Registry, Rules, Stop, deadline,
+};
 use crate::snapshot::{Changes, Snapshot};
 
 pub use events::Event;
@@ -33,6 +35,8 @@ pub struct Engine {
     /// One activation at a time; the state of the reload machine with it.
     activation: Mutex<ReloadState>,
     events: Mutex<EventQueue>,
+    /// What the host has registered, and the table made of it.
+    table: Mutex<(Registry, Arc<Rules>)>,
     cancel: Cancel,
 }
 
@@ -62,11 +66,14 @@ impl Engine {
     pub fn open(options: Options) -> Result<Self> {
         let host = options.host();
         let cancel = Cancel::default();
-        let snapshot = activate(&host, &options, &cancel, 1)?;
+        let registry = options.registry_copy();
+        let rules = Arc::new(Rules::new(&registry));
+        let snapshot = activate(&host, &options, Arc::clone(&rules), &cancel, 1)?;
         let engine = Self {
             current: ArcSwap::from_pointee(snapshot),
             activation: Mutex::default(),
             events: Mutex::default(),
+            table: Mutex::new((registry, rules)),
             cancel,
             host,
             options,
@@ -93,7 +100,8 @@ impl Engine {
         let start = self.host.clock.monotonic();
         let previous = self.current.load_full();
         let generation = previous.generation() + 1;
-        let result = activate(&self.host, &self.options, &self.cancel, generation);
+        let rules = Arc::clone(&self.table.lock().1);
+        let result = activate(&self.host, &self.options, rules, &self.cancel, generation);
         let now = self.host.clock.now_ms();
         let mut events = self.events.lock();
         match result {
@@ -128,6 +136,17 @@ impl Engine {
         }
     }
 
+    /// What the host has registered beyond the built-in table of secret surfaces.
+    pub fn registry(&self) -> Registry {
+        self.table.lock().0.clone()
+    }
+
+    /// Exchanges what the host has registered. Counts from the next activation.
+    pub fn set_registry(&self, registry: Registry) {
+        let rules = Arc::new(Rules::new(&registry));
+        *self.table.lock() = (registry, rules);
+    }
+
     /// Whether the last reload failed, so that older secrets are in use.
     pub fn is_degraded(&self) -> bool {
         self.activation.lock().degraded
@@ -145,19 +164,27 @@ impl Engine {
 }
 
 /// Load, resolve, build.
-fn activate(host: &Host, options: &Options, cancel: &Cancel, generation: u64) -> Result<Snapshot> {
+fn activate(
+    host: &Host,
+    options: &Options,
+    rules: Arc<Rules>,
+    cancel: &Cancel,
+    generation: u64,
+) -> Result<Snapshot> {
     let source = config::read(host, &options.read_options());
-    let loaded = secrets::load(source, Rules::built_in())?;
+    let loaded = secrets::load(host, source, rules)?;
     let stop = Stop {
         deadline: deadline(host, options.deadline_ms()),
         cancel: cancel.clone(),
     };
     let activate = ActivateOptions {
-        exec_gate: options.exec_gate(),
+        exec: options.exec_mode(),
         stop,
+        only: None,
     };
     let activated = loaded
-        .activate(host, &activate)
+        .attempt(host, &activate)
+        .into_result()
         .map_err(|failure| failure.into_error())?;
     Ok(Snapshot::build(
         generation,

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{Input, ReadOptions};
 use crate::host::Host;
+use crate::secrets::{ExecMode, Registry};
 
 /// How to open an [`Engine`](super::Engine). The default reads what OpenClaw would read:
 /// `OPENCLAW_CONFIG_PATH` or `~/.openclaw/openclaw.json`, and the process environment.
@@ -22,6 +23,7 @@ pub struct Options {
     strict_env: bool,
     deadline_ms: Option<u64>,
     no_exec_gate: bool,
+    registry: Registry,
 }
 
 impl Options {
@@ -86,6 +88,12 @@ impl Options {
         self
     }
 
+    /// Adds the host's own secret surfaces to the built-in table (default: none).
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = registry;
+        self
+    }
+
     /// Replaces the outside world (default: this machine).
     pub fn with_host(mut self, host: Host) -> Self {
         self.host = Some(host);
@@ -109,8 +117,15 @@ impl Options {
         self.deadline_ms
     }
 
-    pub(super) fn exec_gate(&self) -> bool {
-        !self.no_exec_gate
+    pub(super) fn exec_mode(&self) -> ExecMode {
+        match self.no_exec_gate {
+            true => ExecMode::Always,
+            false => ExecMode::Gated,
+        }
+    }
+
+    pub(super) fn registry_copy(&self) -> Registry {
+        self.registry.clone()
     }
 }
 

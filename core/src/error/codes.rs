@@ -519,6 +519,9 @@ codes! {
         SecretsActivationCancelled "secrets_activation_cancelled"
             "The activation was cancelled."
             "Nothing; the previous secrets stay in use.";
+        RuleInvalid "rule_invalid"
+            "A rule for secret surfaces is invalid."
+            "Correct the rule at the pointer in the details.";
         SecretInactive "secret_inactive"
             "The setting is not active, so its secret was not resolved."
             "Activate the feature, or do not read the secret.";
@@ -572,6 +575,33 @@ codes! {
         SecretsSecretInArgs "SECRETS_SECRET_IN_ARGS"
             "A variable that looks like a secret is put into a command line, which other users can see."
             "Pass it with passEnv instead.";
+        SecretsStoreSkipped "SECRETS_STORE_SKIPPED"
+            "A store of auth profiles cannot be read, so its references are not resolved."
+            "Repair the file; it is left alone.";
+        WebSearchAutodetectSelected "WEB_SEARCH_AUTODETECT_SELECTED"
+            "No web search provider is named, so the first one with a key was selected."
+            "Nothing, or name one in tools.web.search.provider.";
+        WebSearchProviderInvalidAutodetect "WEB_SEARCH_PROVIDER_INVALID_AUTODETECT"
+            "The named web search provider is not usable; one was selected as if none were named."
+            "Correct tools.web.search.provider, or enable its plugin.";
+        WebSearchKeyUnresolvedFallbackUsed "WEB_SEARCH_KEY_UNRESOLVED_FALLBACK_USED"
+            "The web search key does not resolve; a variable of the environment is used instead."
+            "Fix or remove the reference.";
+        WebSearchKeyUnresolvedNoFallback "WEB_SEARCH_KEY_UNRESOLVED_NO_FALLBACK"
+            "The web search key does not resolve and no variable replaces it."
+            "Fix the reference, or set the provider's variable.";
+        WebFetchAutodetectSelected "WEB_FETCH_AUTODETECT_SELECTED"
+            "No web fetch provider is named, so the first one with a key was selected."
+            "Nothing, or name one in tools.web.fetch.provider.";
+        WebFetchProviderInvalidAutodetect "WEB_FETCH_PROVIDER_INVALID_AUTODETECT"
+            "The named web fetch provider is not usable; one was selected as if none were named."
+            "Correct tools.web.fetch.provider, or enable its plugin.";
+        WebFetchProviderKeyUnresolvedFallbackUsed "WEB_FETCH_PROVIDER_KEY_UNRESOLVED_FALLBACK_USED"
+            "The web fetch key does not resolve; a variable of the environment is used instead."
+            "Fix or remove the reference.";
+        WebFetchProviderKeyUnresolvedNoFallback "WEB_FETCH_PROVIDER_KEY_UNRESOLVED_NO_FALLBACK"
+            "The web fetch key does not resolve and no variable replaces it."
+            "Fix the reference, or set the provider's variable.";
         SecretsValueWhitespace "SECRETS_VALUE_WHITESPACE"
             "A secret has leading or trailing white space or a line break."
             "Remove it if it is not meant.";
