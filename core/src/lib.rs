@@ -13,7 +13,9 @@ mod snapshot;
 mod text;
 
 pub use config::{EnvOrigin, EnvView, Issue, Locations, Severity};
-pub use engine::{Engine, Event, Options, ReloadReport};
+pub use engine::{
+    Engine, Event, Options, PreflightReport, Proposal, ReloadReport, WatchStamp, WatchStep, Watcher,
+};
 pub use error::{Class, Code, CodeInfo, Error, Kind, Result};
 pub use host::Host;
 pub use json::Path;

@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::path::PathBuf;
 
 use foldhash::fast::RandomState;
 use serde_json::{Value, json};
 
 use crate::config::{EnvView, Issue, Locations, is_env_name};
 use crate::error::{Code, Error, Result};
-use crate::host::FileMeta;
 use crate::json::{Path, lookup};
 use crate::secrets::{
     Attempt, Diagnostic, Entry, Loaded, Origin, ProviderReport, SecretRef, SecretValue, Selection,
@@ -33,7 +31,6 @@ pub struct Snapshot {
     diagnostics: Vec<Diagnostic>,
     selections: Vec<Selection>,
     providers: Vec<ProviderReport>,
-    pub(crate) watched: Vec<(PathBuf, Option<FileMeta>)>,
     pub(crate) env: EnvView,
     pub(crate) places: Locations,
     redaction_hits: usize,
@@ -58,7 +55,6 @@ impl Snapshot {
             diagnostics: activated.diagnostics,
             selections: activated.selections,
             providers: activated.reports,
-            watched: source.watched,
             env: source.env,
             places: source.places,
             redaction_hits: activated.redaction_hits,
@@ -195,6 +191,26 @@ impl Snapshot {
             let canonical = Path::parse(path)?.to_string();
             self.by_path.get(canonical.as_str())
         })
+    }
+
+    /// Whether it says the same as another one, apart from generation and times.
+    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
+        let same_entries = || {
+            self.by_path.len() == other.by_path.len()
+                && self.by_path.iter().all(|(path, entry)| {
+                    let known = other.by_path.get(path);
+                    known.is_some_and(|known| known.says_the_same(entry))
+                })
+        };
+        self.tree == other.tree
+            && same_entries()
+            && self.by_ref == other.by_ref
+            && self.inactive_literals == other.inactive_literals
+            && self.selections == other.selections
+            && self.issues == other.issues
+            && self.diagnostics == other.diagnostics
+            && self.env == other.env
+            && self.places == other.places
     }
 
     /// How the secrets differ from an older generation.

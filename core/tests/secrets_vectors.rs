@@ -8,19 +8,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use openclaw_auth::host::{Environment, Host};
-use openclaw_auth::{Engine, Error, Options, Snapshot};
+use openclaw_auth::{Engine, Error, Options, Proposal, Snapshot};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 type Vars = BTreeMap<String, Zeroizing<String>>;
 
 /// Examples of parts that are not built yet, each with the part.
-const LATER: &[(&str, &str)] = &[
-    ("T05", "preflight"),
-    ("T08", "isolate policy"),
-    ("T10", "restoring redacted values"),
-    ("T11", "restoring redacted values"),
-];
+const LATER: &[(&str, &str)] = &[("T08", "isolate policy")];
 /// Operations of parts that are not built yet (`dotenv` runs beside the parser).
 const LATER_OPS: &[&str] = &["audit", "plan-check", "apply", "dotenv"];
 
@@ -212,6 +207,8 @@ impl Bench {
                 self.reloaded(&then, &engine)
             }
             "reload-sequence" => self.sequence(&then),
+            "preflight-sequence" => self.preflights(&then),
+            "restore-redacted" => self.restored(&then),
             other => Err(format!("unknown operation {other}")),
         }
     }
@@ -488,6 +485,40 @@ impl Bench {
             let _ = engine.reload();
         }
         self.state(then, &engine)
+    }
+
+    fn preflights(&self, then: &Value) -> Result<(), String> {
+        let steps = array(&self.example["steps"]);
+        self.set_env(&steps[0]["activate"]);
+        let engine = Engine::open(self.options()).map_err(|error| format!("{error:?}"))?;
+        let before = engine.snapshot();
+        for step in &steps[1..] {
+            self.set_env(&step["preflight"]);
+            let report = engine.preflight(&Proposal::current());
+            let expected = step["preflight"].get("K").is_some();
+            check(report.is_ok() == expected, || format!("{report:?}"))?;
+        }
+        check(Arc::ptr_eq(&before, &engine.snapshot()), || {
+            "the snapshot was exchanged".to_owned()
+        })?;
+        check(!engine.is_degraded(), || "degraded".to_owned())?;
+        self.values(&engine.snapshot(), &then["values"])?;
+        self.state(then, &engine)
+    }
+
+    fn restored(&self, then: &Value) -> Result<(), String> {
+        let options = self.options().config_value(self.example["current"].clone());
+        let result = options.restore_redacted(&self.example["proposed"]);
+        match (then.get("source"), result) {
+            (Some(expected), Ok(actual)) => check(actual == *expected, || format!("{actual}")),
+            (None, Err(error)) => {
+                let code = json!(error.code().as_str());
+                check(lower(&code) == lower(&then["error"]), || {
+                    format!("{error:?}")
+                })
+            }
+            (_, result) => Err(format!("{result:?}")),
+        }
     }
 
     fn state(&self, then: &Value, engine: &Engine) -> Result<(), String> {

@@ -10,6 +10,7 @@ mod env;
 #[cfg(unix)]
 mod files;
 mod interfaces;
+mod overlay;
 #[cfg(unix)]
 mod process;
 #[cfg(not(unix))]
@@ -28,6 +29,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
+
+pub(crate) use self::overlay::Overlay;
 
 pub use interfaces::{Interfaces, RealInterfaces};
 

@@ -20,6 +20,7 @@ mod provider;
 mod reference;
 mod registry;
 mod resolve;
+mod restore;
 mod rules;
 mod sandbox;
 mod scrub;
@@ -39,12 +40,13 @@ pub use reference::{SecretRef, SecretSource};
 pub use registry::Registry;
 pub use resolve::ProviderReport;
 pub(crate) use resolve::{ExecMode, Stop};
+pub(crate) use restore::restore;
 pub(crate) use rules::Rules;
 pub use selection::Selection;
 pub(crate) use sensitive::is_sensitive_key;
 pub(crate) use value::wipe;
 
-use crate::config::{Issue, Severity, Source, report_misplaced};
+use crate::config::{Issue, Severity, Source, Watched, report_misplaced};
 use crate::error::{Code, Error};
 use crate::host::Host;
 use crate::json::{Path, lookup};
@@ -63,7 +65,13 @@ pub(crate) struct Loaded {
 }
 
 /// Takes a configuration through classification, substitution and validation.
-pub(crate) fn load(host: &Host, mut source: Source, rules: Arc<Rules>) -> Result<Loaded, Error> {
+/// The files that it depends on go into `watched`, also when it fails.
+pub(crate) fn load(
+    host: &Host,
+    mut source: Source,
+    rules: Arc<Rules>,
+    watched: &mut Watched,
+) -> Result<Loaded, Error> {
     let defaults = reference::Defaults::read(&source.tree);
     let args = secrets_in_args(&source.tree);
     let Collected {
@@ -95,11 +103,17 @@ pub(crate) fn load(host: &Host, mut source: Source, rules: Arc<Rules>) -> Result
         }
     }
     for store in stores::read_stores(host, &source.places, &source.env, &source.tree) {
-        source.watched.push((store.file.clone(), store.meta));
+        watched.push((store.file.clone(), store.meta));
         let tree = &source.tree;
         stores::collect_store(&store, tree, &defaults, &mut surfaces, &mut diagnostics);
     }
     let providers = Providers::read(&source.tree);
+    watched.append(&mut source.watched);
+    // Before they are read, so that no later change goes unnoticed.
+    watched.extend(providers.files(&source.places.home).map(|file| {
+        let meta = host.files.stat(&file).ok();
+        (file, meta)
+    }));
     let loaded = Loaded {
         source,
         surfaces,
@@ -189,6 +203,21 @@ pub(crate) struct Entry {
 pub(crate) enum State {
     Ready(SecretValue),
     Inactive(String),
+}
+
+impl Entry {
+    /// Whether it says the same, the reason for being inactive included.
+    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
+        let same_state = match (&self.state, &other.state) {
+            (State::Ready(a), State::Ready(b)) => a == b,
+            (State::Inactive(a), State::Inactive(b)) => a == b,
+            _ => false,
+        };
+        same_state
+            && self.origin == other.origin
+            && self.owners == other.owners
+            && self.reference == other.reference
+    }
 }
 
 /// A secret of a snapshot.

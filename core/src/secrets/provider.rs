@@ -1,11 +1,13 @@
 //! `secrets.providers`, `secrets.defaults` and `secrets.resolution`: reading and looking up.
 
 use std::collections::BTreeMap;
+use std::path::{Path as FilePath, PathBuf};
 
 use serde_json::{Map, Value};
 
 use super::failure::Fault;
 use super::reference::{Defaults, SecretRef, SecretSource, is_alias, is_env_id};
+use crate::config::expand_home;
 use crate::error::Code;
 use crate::json::{Fields, Mismatch, Path, lookup};
 use crate::text::closest;
@@ -147,6 +149,17 @@ impl Providers {
             problems,
             unknown,
         }
+    }
+
+    /// The paths of all declared secrets files.
+    pub(super) fn files<'a>(&'a self, home: &'a FilePath) -> impl Iterator<Item = PathBuf> + 'a {
+        self.declared.values().filter_map(|provider| {
+            let Settings::File(settings) = &provider.settings else {
+                return None;
+            };
+            let path = expand_home(&settings.path.path, home);
+            path.is_absolute().then_some(path)
+        })
     }
 
     /// The provider of a reference.
