@@ -14,6 +14,7 @@ mod locate;
 mod read;
 mod substitute;
 
+pub(crate) use dotenv::parse as parse_dotenv;
 pub use env::{EnvOrigin, EnvView};
 pub use issue::{Issue, Severity};
 pub use locate::Locations;

@@ -173,6 +173,11 @@ impl Source {
         files.find(|(_, mode)| mode & 0o077 != 0)
     }
 
+    /// The main file and what it includes, in the order in which they were read.
+    pub(crate) fn files(&self) -> &[SourceFile] {
+        &self.files
+    }
+
     /// Adds an issue of a later step.
     pub(crate) fn push(&mut self, issue: Issue) {
         self.issues.push(issue);

@@ -3,6 +3,7 @@
 mod events;
 mod options;
 mod preflight;
+mod tools;
 mod watch;
 
 use std::fmt;
@@ -26,6 +27,7 @@ use events::EventQueue;
 pub use options::Options;
 use preflight::preflight;
 pub use preflight::{PreflightReport, Proposal};
+pub use tools::{ApplyOptions, AuditOptions};
 pub use watch::{WatchStamp, WatchStep, Watcher};
 
 /// The credentials of one configuration, kept current.

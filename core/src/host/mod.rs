@@ -21,6 +21,7 @@ use self::unsupported::{self as files, self as process};
 pub mod sim;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -145,6 +146,8 @@ pub trait Files: Send + Sync {
     /// Replaces or creates a file so that readers see the old or the new content, never part of
     /// it: temporary file in the same folder with `mode`, `fsync`, rename, `fsync` of the folder.
     fn write_atomic(&self, path: &Path, content: &[u8], mode: u32) -> io::Result<()>;
+    /// The names in a folder, in no particular order.
+    fn names(&self, folder: &Path) -> io::Result<Vec<OsString>>;
     /// Creates a folder and its parents with `mode`; existing ones are left as they are.
     fn create_dir_all(&self, path: &Path, mode: u32) -> io::Result<()>;
     /// Removes a file.

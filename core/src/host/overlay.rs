@@ -1,6 +1,7 @@
 //! Files as they would be after a change that has not been made.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -112,6 +113,10 @@ impl Files for OverlayFiles {
 
     fn remove_file(&self, _: &Path) -> io::Result<()> {
         Self::refused()
+    }
+
+    fn names(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        self.base.names(path)
     }
 }
 

@@ -9,7 +9,7 @@ mod typed;
 
 use serde_json::Value;
 
-pub(crate) use edit::{Editor, NotEditable};
+pub(crate) use edit::Editor;
 pub use path::Path;
 pub(crate) use path::lookup;
 pub(crate) use read::{Finding, ProblemKind, parse, parse_json5};

@@ -5,6 +5,8 @@
 
 mod activate;
 mod answer;
+mod apply;
+mod audit;
 mod channels;
 mod collect;
 mod condition;
@@ -14,8 +16,10 @@ mod failure;
 mod file;
 mod gateway_auth;
 mod hints;
+mod known;
 mod path_policy;
 mod pattern;
+mod plan;
 mod provider;
 mod reference;
 mod registry;
@@ -34,8 +38,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use activate::{ActivateOptions, Attempt};
+pub(crate) use apply::Apply;
+pub use apply::ApplyReport;
+pub(crate) use audit::Audit;
+pub use audit::{AuditReport, AuditStatus, Finding};
 pub use condition::PredicateFacts;
 pub use failure::{Diagnostic, Failure, Scope};
+pub use plan::{Plan, PlanBuilder};
 pub use reference::{SecretRef, SecretSource};
 pub use registry::Registry;
 pub use resolve::ProviderReport;
