@@ -232,13 +232,14 @@ type Refused = (&'static str, String);
 fn read_target(item: &Value, rules: &Rules) -> std::result::Result<Target, Refused> {
     let text = |key: &str| item.get(key).and_then(Value::as_str);
     let kind = text("type").unwrap_or_default();
-    let Some(known) = TargetType::find(kind, rules) else {
+    let kinds = TargetType::named(kind, rules);
+    if kinds.is_empty() {
         let message = format!(
             "\"{}\" is not a known target type",
             crate::text::printable_key(kind)
         );
         return Err(("unknown_type", message));
-    };
+    }
     let shown = text("path").unwrap_or_default();
     if shown.is_empty() {
         return Err(("path", "path must not be empty".to_owned()));
@@ -266,10 +267,12 @@ fn read_target(item: &Value, rules: &Rules) -> std::result::Result<Target, Refus
             "the path has a forbidden segment".to_owned(),
         ));
     }
-    if !fits(&known.steps, &segments) || segments.iter().any(String::is_empty) {
+    let fitting = |known: &TargetType| fits(&known.steps, &segments);
+    let known = kinds.into_iter().find(fitting);
+    let Some(known) = known.filter(|_| !segments.iter().any(String::is_empty)) else {
         let message = format!("Invalid plan target path for {kind}: {shown}");
         return Err(("path_mismatch", message));
-    }
+    };
     let ids = captures(&known.steps, &segments);
     let account = segments
         .iter()
@@ -338,18 +341,23 @@ pub(super) struct TargetType {
 }
 
 impl TargetType {
-    fn find(name: &str, rules: &Rules) -> Option<Self> {
-        for kind in KINDS {
-            if name == format!("auth-profiles.{}.{}", kind.0, kind.1) {
-                return Some(Self {
-                    steps: steps(&format!("profiles.*.{}", kind.1)),
-                    sibling: None,
-                    profile: Some(kind),
-                });
-            }
-        }
-        let alias = TYPE_ALIASES.iter().find(|(alias, _)| *alias == name);
-        let name = alias.map_or(name, |(_, id)| *id);
+    /// What a name stands for. An alias may also be the name of another type.
+    fn named(name: &str, rules: &Rules) -> Vec<Self> {
+        let profile = |kind: &(&'static str, &'static str, &'static str)| {
+            let is_named = name == format!("auth-profiles.{}.{}", kind.0, kind.1);
+            is_named.then(|| Self {
+                steps: steps(&format!("profiles.*.{}", kind.1)),
+                sibling: None,
+                profile: Some(*kind),
+            })
+        };
+        let aliases = TYPE_ALIASES.iter().filter(|(alias, _)| *alias == name);
+        let names = std::iter::once(name).chain(aliases.map(|(_, id)| *id));
+        let config = names.filter_map(|name| Self::of_rule(name, rules));
+        KINDS.iter().filter_map(profile).chain(config).collect()
+    }
+
+    fn of_rule(name: &str, rules: &Rules) -> Option<Self> {
         let wanted = steps(name);
         let usable = |rule: &&Rule| rule.role == Role::Secret && rule.flags.plan;
         let rule =
