@@ -14,8 +14,8 @@ mod text;
 
 pub use config::{EnvOrigin, EnvView, Issue, Locations, Severity};
 pub use engine::{
-    ApplyOptions, AuditOptions, Engine, Event, Options, PreflightReport, Proposal, ReloadReport,
-    WatchStamp, WatchStep, Watcher,
+    ApplyOptions, AuditOptions, Engine, Event, Options, PreflightReport, Proposal, RefResolver,
+    ReloadReport, WatchStamp, WatchStep, Watcher,
 };
 pub use error::{Class, Code, CodeInfo, Error, Kind, Result};
 pub use host::Host;

@@ -211,3 +211,45 @@ fn a_watcher_reloads_within_a_second() {
     assert_eq!(owners, ["provider:p"]);
     assert_eq!(engine.watch_step(&mut watcher), WatchStep::Idle);
 }
+
+#[test]
+fn single_references_are_resolved_for_tools() {
+    let sim = world();
+    sim.env("K", "v");
+    // What else is wrong does not matter.
+    sim.file(
+        CONFIG,
+        TEXT.replace("enabled: false", "enabled: true"),
+        0o600,
+    );
+    let resolver = Options::new().with_host(sim.host()).resolver().unwrap();
+    let label = resolver.label_at("talk.apiKey").unwrap();
+    let labels = [
+        label.as_str(),
+        "env:default:K",
+        "file:f:/none",
+        "env:nobody:K",
+        "nonsense",
+    ];
+    let results = resolver.resolve(&labels);
+    let shown: Vec<String> = results
+        .iter()
+        .map(|result| match result {
+            Ok(value) => value.text().expose().to_owned(),
+            Err(error) => match error.details().get("failures") {
+                Some(failures) => failures[0]["code"].as_str().unwrap().to_owned(),
+                None => error.code().to_string(),
+            },
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "from-program",
+            "v",
+            "secret_ref_not_found",
+            "secret_provider_not_configured",
+            "secret_ref_invalid",
+        ]
+    );
+}

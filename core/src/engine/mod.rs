@@ -27,7 +27,7 @@ use events::EventQueue;
 pub use options::Options;
 use preflight::preflight;
 pub use preflight::{PreflightReport, Proposal};
-pub use tools::{ApplyOptions, AuditOptions};
+pub use tools::{ApplyOptions, AuditOptions, RefResolver};
 pub use watch::{WatchStamp, WatchStep, Watcher};
 
 /// The credentials of one configuration, kept current.

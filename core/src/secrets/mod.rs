@@ -30,6 +30,7 @@ mod sandbox;
 mod scrub;
 mod selection;
 mod sensitive;
+mod single;
 mod stores;
 mod value;
 
@@ -71,6 +72,12 @@ pub(crate) struct Loaded {
     providers: Providers,
     diagnostics: Vec<Diagnostic>,
     rules: Arc<Rules>,
+}
+
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Loaded({} surfaces)", self.surfaces.len())
+    }
 }
 
 /// Takes a configuration through classification, substitution and validation.

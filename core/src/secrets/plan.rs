@@ -549,10 +549,12 @@ impl<'a> PlanBuilder<'a> {
 }
 
 fn label_json(label: &str) -> Option<Value> {
-    let mut parts = label.splitn(3, ':');
-    let (source, provider, id) = (parts.next()?, parts.next()?, parts.next()?);
-    let value = json!({"source": source, "provider": provider, "id": id});
-    read_reference(Some(&value)).ok().map(|_| value)
+    let reference = SecretRef::parse(label)?;
+    Some(json!({
+        "source": reference.source.as_str(),
+        "provider": reference.provider,
+        "id": reference.id,
+    }))
 }
 
 /// A point in time as RFC 3339 in UTC. Days to date after Howard Hinnant's `civil_from_days`.
