@@ -144,7 +144,8 @@ fn activation(c: &mut Criterion) {
         let name = format!("8 programs of 50 ms, {concurrency} at a time");
         group.bench_function(name, |b| b.iter_with_large_drop(|| place.open()));
     }
-    let engine = surfaces(10_000).open();
+    let place = surfaces(10_000);
+    let engine = place.open();
     group.bench_function("a reload that changes nothing, 10000 surfaces", |b| {
         b.iter(|| engine.reload().expect("reloads"));
     });

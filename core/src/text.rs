@@ -78,7 +78,7 @@ pub fn mask(secret: &str) -> String {
 }
 
 /// A key name as it may be shown in messages: odd names are not echoed.
-pub fn printable_key(name: &str) -> &str {
+pub(crate) fn printable_key(name: &str) -> &str {
     let fine = (1..=64).contains(&name.len())
         && name
             .bytes()
@@ -88,7 +88,10 @@ pub fn printable_key(name: &str) -> &str {
 
 /// The candidate closest to a misspelled word, if one is near enough to be meant
 /// (Damerau-Levenshtein distance of at most two).
-pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn closest<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))

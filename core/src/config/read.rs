@@ -209,13 +209,13 @@ impl Source {
         let mut issues = std::mem::take(&mut self.issues);
         let mut known: Vec<Issue> = Vec::with_capacity(issues.len());
         for mut issue in issues.drain(..) {
-            if issue.place.is_none() && !issue.path.segments().is_empty() {
-                if let Some((file, place)) = self.locate_nearest(&issue.path, issue.file.as_deref())
-                {
-                    issue.include_chain = self.chain_of(&file);
-                    issue.file = Some(file);
-                    issue.place = Some(place);
-                }
+            if issue.place.is_none()
+                && !issue.path.segments().is_empty()
+                && let Some((file, place)) = self.locate_nearest(&issue.path, issue.file.as_deref())
+            {
+                issue.include_chain = self.chain_of(&file);
+                issue.file = Some(file);
+                issue.place = Some(place);
             }
             if !known.contains(&issue) {
                 known.push(issue);

@@ -144,7 +144,8 @@ pub(crate) struct Fault {
     pub(crate) message: String,
     pub(crate) hint: Option<String>,
     pub(crate) retryable: bool,
-    pub(crate) details: Map<String, Value>,
+    /// Boxed, because faults travel in results.
+    pub(crate) details: Box<Map<String, Value>>,
 }
 
 impl Fault {
@@ -155,7 +156,7 @@ impl Fault {
             message: message.into(),
             hint: None,
             retryable: false,
-            details: Map::new(),
+            details: Box::default(),
         }
     }
 
@@ -194,7 +195,7 @@ impl Fault {
             message: self.message,
             hint: self.hint,
             retryable: self.retryable,
-            details: self.details,
+            details: *self.details,
             declared_at: None,
         }
     }

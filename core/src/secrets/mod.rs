@@ -34,6 +34,7 @@ mod single;
 mod stores;
 mod value;
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,14 +110,12 @@ pub(crate) fn load(
             message,
         ));
     }
-    if has_literal {
-        if let Some((file, mode)) = source.open_to_others() {
-            let file = file.to_owned();
-            let message = format!("holds secrets and can be read by other users (mode {mode:04o})");
-            let hint = format!("chmod 600 {}", file.display());
-            let issue = Issue::warning(Code::ConfigFilePermissions, &Path::root(), message);
-            source.push(issue.in_file(file, None).hint(hint));
-        }
+    if has_literal && let Some((file, mode)) = source.open_to_others() {
+        let file = file.to_owned();
+        let message = format!("holds secrets and can be read by other users (mode {mode:04o})");
+        let hint = format!("chmod 600 {}", file.display());
+        let issue = Issue::warning(Code::ConfigFilePermissions, &Path::root(), message);
+        source.push(issue.in_file(file, None).hint(hint));
     }
     for store in stores::read_stores(host, &source.places, &source.env, &source.tree) {
         watched.push((store.file.clone(), store.meta));
@@ -142,8 +141,9 @@ pub(crate) fn load(
 
 fn collect_into(source: &mut Source, rules: &Rules, defaults: &reference::Defaults) -> Collected {
     let found = collect(&mut source.tree, rules, defaults);
-    let secret = found.secret_paths();
-    source.substitute(&|path| secret.contains(path));
+    // Few texts have anything to substitute, so the set is mostly never needed.
+    let secret = OnceCell::new();
+    source.substitute(&|path| secret.get_or_init(|| found.secret_paths()).contains(path));
     found
 }
 
@@ -164,19 +164,16 @@ impl Loaded {
                 .into_iter()
                 .map(|problem| Issue::mismatch(Severity::Warning, problem)),
         );
-        let judged = self.judged(host.clock.now_ms());
-        let used: BTreeSet<String> = judged
-            .iter()
-            .filter(|judged| judged.active.is_ok())
-            .flat_map(|judged| self.refs_of(&judged.surface.content))
-            .map(|reference| reference.provider)
-            .collect();
-        drop(judged);
+        let has_problems = |provider: &provider::Provider| !provider.problems.is_empty();
+        let used = match self.providers.declared.values().any(has_problems) {
+            true => self.used_providers(host),
+            false => BTreeSet::new(),
+        };
         for (alias, provider) in &self.providers.declared {
             for problem in &provider.problems {
                 // A typo must never remove a protection unnoticed; a bad value in a provider that
                 // nothing uses only waits to be fixed.
-                let used = used.contains(alias.as_str());
+                let used = used.contains(alias);
                 let fatal = problem.unknown_key || used;
                 let severity = if fatal {
                     Severity::Error
@@ -202,6 +199,16 @@ impl Loaded {
         report_misplaced(&mut self.source);
         self.source.finish()?;
         Ok(self)
+    }
+
+    /// Aliases that active surfaces refer to.
+    fn used_providers(&self, host: &Host) -> BTreeSet<String> {
+        let judged = self.judged(host.clock.now_ms());
+        let active = judged.iter().filter(|judged| judged.active.is_ok());
+        active
+            .flat_map(|judged| self.refs_of(&judged.surface.content))
+            .map(|reference| reference.provider)
+            .collect()
     }
 }
 

@@ -270,17 +270,14 @@ fn read_provider(value: &Value, path: &Path, retry: (u64, u64)) -> Provider {
         return unusable(vec![mismatch(path, "must be an object")]);
     };
     let mut fields = Fields::new(map, path);
-    let source = match fields.string("source").and_then(SecretSource::parse) {
-        Some(source) => source,
-        None => {
-            fields.wrong::<()>("source", "must be \"env\", \"file\" or \"exec\"");
-            // The other keys cannot be judged without the source.
-            let problems = fields
-                .finish()
-                .into_iter()
-                .filter(|problem| !problem.unknown_key);
-            return unusable(problems.take(1).collect());
-        }
+    let Some(source) = fields.string("source").and_then(SecretSource::parse) else {
+        fields.wrong::<()>("source", "must be \"env\", \"file\" or \"exec\"");
+        // The other keys cannot be judged without the source.
+        let problems = fields
+            .finish()
+            .into_iter()
+            .filter(|problem| !problem.unknown_key);
+        return unusable(problems.take(1).collect());
     };
     let mut extra = Vec::new();
     let settings = match source {
@@ -455,12 +452,12 @@ pub(crate) fn secrets_in_args(tree: &Value) -> Vec<(Path, String)> {
         for (index, arg) in args.into_iter().flatten().enumerate() {
             let (parts, _) = crate::config::split_references(arg.as_str().unwrap_or_default());
             for part in parts {
-                if let crate::config::Part::Reference(name) = part {
-                    if super::sensitive::is_sensitive_env(&name) {
-                        let path =
-                            Path::new(["secrets", "providers", alias, "args", &index.to_string()]);
-                        found.push((path, name));
-                    }
+                if let crate::config::Part::Reference(name) = part
+                    && super::sensitive::is_sensitive_env(&name)
+                {
+                    let path =
+                        Path::new(["secrets", "providers", alias, "args", &index.to_string()]);
+                    found.push((path, name));
                 }
             }
         }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use super::exec::ExecProvider;
@@ -21,6 +22,9 @@ use crate::json::Path as ConfigPath;
 use crate::text::SecretText;
 
 pub(super) type IdResult = Result<Resolved, Fault>;
+
+/// Where a worker leaves the result of one group, with the time it took.
+type Slot = Mutex<Option<(Result<GroupResult, Fault>, Duration)>>;
 
 /// What one provider gave.
 #[derive(Debug, Default)]
@@ -93,7 +97,7 @@ pub(crate) enum ExecMode {
 /// The outcome of a resolution, before the values are put where they belong.
 #[derive(Debug, Default)]
 pub(crate) struct Resolution {
-    pub(crate) values: HashMap<SecretRef, Resolved>,
+    pub(crate) values: HashMap<SecretRef, Resolved, RandomState>,
     /// Failures by what they are about: `refs` is filled, paths and owners are not.
     pub(crate) failures: Vec<Failure>,
     pub(crate) not_attempted: BTreeSet<SecretRef>,
@@ -180,7 +184,7 @@ impl Resolver<'_> {
             .into_iter()
             .partition(|group| group.source == SecretSource::File);
         for group in &env {
-            self.collect(group, self.run(group), Duration::ZERO, &mut resolution);
+            self.variables(group, &mut resolution);
         }
         self.run_all(&file, &mut resolution);
         if self.exec == ExecMode::Check {
@@ -258,8 +262,7 @@ impl Resolver<'_> {
     /// Runs groups side by side; results are taken in the groups' order whatever the timing.
     fn run_all(&self, groups: &[Group<'_>], resolution: &mut Resolution) {
         let workers = self.providers.limits.concurrency.min(groups.len());
-        let results: Vec<Mutex<Option<(Result<GroupResult, Fault>, Duration)>>> =
-            groups.iter().map(|_| Mutex::new(None)).collect();
+        let results: Vec<Slot> = groups.iter().map(|_| Mutex::new(None)).collect();
         let next = AtomicUsize::new(0);
         let work = || {
             while let Some((group, slot)) = {
@@ -303,17 +306,12 @@ impl Resolver<'_> {
             .iter()
             .map(|reference| reference.id.as_str())
             .collect();
-        if group.source != SecretSource::Env && self.stop.is_over(self.host) {
+        if self.stop.is_over(self.host) {
             return Err(self.stop.fault(group.alias));
         }
         match group.settings {
-            GroupSettings::Env(settings) => {
-                let one = |id: &&str| ((*id).to_owned(), self.variable(group.alias, settings, id));
-                Ok(GroupResult {
-                    values: ids.iter().map(one).collect(),
-                    ..GroupResult::default()
-                })
-            }
+            // Variables need no provider to be asked; see `variables`.
+            GroupSettings::Env(_) => Ok(GroupResult::default()),
             GroupSettings::File(settings) => {
                 let budget = self.stop.remaining(self.host);
                 file::resolve(self.host, self.home, group.alias, settings, &ids, budget)
@@ -329,6 +327,32 @@ impl Resolver<'_> {
             }
             .resolve(&ids),
         }
+    }
+
+    /// Looks variables up, on the calling thread.
+    fn variables(&self, group: &Group<'_>, resolution: &mut Resolution) {
+        let GroupSettings::Env(settings) = group.settings else {
+            return;
+        };
+        resolution.values.reserve(group.refs.len());
+        for reference in &group.refs {
+            match self.variable(group.alias, settings, &reference.id) {
+                Ok(value) => {
+                    resolution.values.insert((*reference).clone(), value);
+                }
+                Err(fault) => {
+                    let failure = with_refs(fault, Scope::Ref, &[reference]);
+                    resolution.failures.push(failure);
+                }
+            }
+        }
+        resolution.reports.push(ProviderReport {
+            source: SecretSource::Env,
+            provider: group.alias.to_owned(),
+            refs: group.refs.len(),
+            runs: 0,
+            elapsed_ms: 0,
+        });
     }
 
     /// Judges a program without running it.

@@ -75,7 +75,7 @@ impl Apply<'_> {
         report.refs_checked = refs_checked;
         report.skipped_exec_refs = skipped;
         if !self.dry_run {
-            write::write_all(self.host, projection.changes())?;
+            write::write_all(self.host, &projection.changes())?;
         }
         Ok(report)
     }
