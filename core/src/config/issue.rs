@@ -87,11 +87,6 @@ impl Issue {
         self
     }
 
-    pub(crate) fn reason(mut self, reason: &'static str) -> Self {
-        self.reason = Some(reason);
-        self
-    }
-
     pub(crate) fn in_file(mut self, file: impl Into<PathBuf>, place: Option<Place>) -> Self {
         self.file = Some(file.into());
         self.place = place;

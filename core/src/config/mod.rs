@@ -15,7 +15,6 @@ mod read;
 mod substitute;
 
 pub use env::{EnvOrigin, EnvView};
-pub(crate) use issue::into_error;
 pub use issue::{Issue, Severity};
 pub use locate::Locations;
 pub(crate) use locate::{agent_dirs, expand_home, normalise_agent_id};

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 pub use path::Path;
 pub(crate) use path::lookup;
-pub(crate) use read::{Finding, Parsed, Problem, ProblemKind, parse, parse_json5};
+pub(crate) use read::{Finding, ProblemKind, parse, parse_json5};
 pub(crate) use scan::{Place, find_places, place_at};
 pub(crate) use typed::{Fields, Mismatch, unknown_key};
 

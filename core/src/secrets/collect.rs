@@ -133,10 +133,10 @@ impl Walk<'_> {
             if self.surface(value, number, rule) {
                 return;
             }
-        } else if let Value::Object(map) = value {
-            if self.unregistered(map) {
-                return;
-            }
+        } else if let Value::Object(map) = value
+            && self.unregistered(map)
+        {
+            return;
         }
         match value {
             Value::Array(items) => {

@@ -82,14 +82,12 @@ pub(crate) fn load(mut source: Source, rules: Rules) -> Result<Loaded, Error> {
             message,
         ));
     }
-    if has_literal {
-        if let Some((file, mode)) = source.open_to_others() {
-            let file = file.to_owned();
-            let message = format!("holds secrets and can be read by other users (mode {mode:04o})");
-            let hint = format!("chmod 600 {}", file.display());
-            let issue = Issue::warning(Code::ConfigFilePermissions, &Path::root(), message);
-            source.push(issue.in_file(file, None).hint(hint));
-        }
+    if let Some((file, mode)) = source.open_to_others().filter(|_| has_literal) {
+        let file = file.to_owned();
+        let message = format!("holds secrets and can be read by other users (mode {mode:04o})");
+        let hint = format!("chmod 600 {}", file.display());
+        let issue = Issue::warning(Code::ConfigFilePermissions, &Path::root(), message);
+        source.push(issue.in_file(file, None).hint(hint));
     }
     let providers = Providers::read(&source.tree);
     let loaded = Loaded {

@@ -106,6 +106,9 @@ pub struct ProviderReport {
     pub elapsed_ms: u64,
 }
 
+/// Where a worker leaves what a provider gave, and how long it took.
+type Slot = Mutex<Option<(Result<GroupResult, Fault>, Duration)>>;
+
 /// Most distinct references of one activation.
 const MAX_REFS: usize = 65_536;
 
@@ -221,8 +224,7 @@ impl Resolver<'_> {
     /// Runs groups side by side; results are taken in the groups' order whatever the timing.
     fn run_all(&self, groups: &[Group<'_>], resolution: &mut Resolution) {
         let workers = self.providers.limits.concurrency.min(groups.len());
-        let results: Vec<Mutex<Option<(Result<GroupResult, Fault>, Duration)>>> =
-            groups.iter().map(|_| Mutex::new(None)).collect();
+        let results: Vec<Slot> = groups.iter().map(|_| Slot::default()).collect();
         let next = AtomicUsize::new(0);
         let work = || {
             while let Some((group, slot)) = {
