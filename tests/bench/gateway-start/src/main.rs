@@ -24,7 +24,10 @@ fn main() {
     let folder = std::env::temp_dir().join(format!("openclaw-auth-bench-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("temporary folder");
     let config = folder.join("openclaw.json");
-    let text = format!("{{ gateway: {{ auth: {{ mode: 'token', token: '{TOKEN}' }} }} }}");
+    // Without the limiter, which makes wrong guesses wait.
+    let text = format!(
+        "{{ gateway: {{ auth: {{ mode: 'token', token: '{TOKEN}', rateLimit: {{ enabled: false }} }} }} }}"
+    );
     fs::write(&config, text).expect("configuration");
 
     let floor_start = |port: u16| {
@@ -209,8 +212,7 @@ fn resident(process: u32) -> f64 {
         .expect("number")
 }
 
-/// Median time of one request on a kept-alive connection, in microseconds. A wrong credential may
-/// be limited after a while; that answer is as cheap a refusal and counts too.
+/// Median time of one request on a kept-alive connection, in microseconds.
 fn requests(start: &dyn Fn(u16) -> Child, path: &str, headers: &str) -> f64 {
     let port = free_port();
     let _running = Running(start(port));
