@@ -65,9 +65,9 @@ fn with_providers(providers: &str, refs: impl Iterator<Item = String>) -> String
     let mut text =
         format!("{{ secrets: {{ providers: {{ {providers} }} }}, models: {{ providers: {{");
     for (n, reference) in refs.enumerate() {
-        let _ = write!(
+        let _ = writeln!(
             text,
-            "p{n}: {{ baseUrl: 'https://x', apiKey: {reference} }},\n"
+            "p{n}: {{ baseUrl: 'https://x', apiKey: {reference} }},"
         );
     }
     text.push_str("} } }");

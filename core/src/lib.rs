@@ -27,3 +27,7 @@ pub use secrets::{
 };
 pub use snapshot::{Snapshot, SurfaceInfo};
 pub use text::{REDACTED, SecretText, mask};
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}

@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use serde_json::{Value, json};
 
-use crate::config::{EnvView, Issue, Locations, is_env_name};
+use crate::access::{AccessControl, AccessInput, Limiter, Overrides, Problem, SecretInput};
+use crate::config::{EnvView, Issue, Locations, Source, is_env_name};
 use crate::error::{Code, Error, Result};
+use crate::host::{Clock, Interfaces};
 use crate::json::{Path, lookup};
 use crate::secrets::{
     Attempt, Diagnostic, Entry, Loaded, Origin, ProviderReport, SecretRef, SecretValue, Selection,
@@ -26,7 +29,7 @@ pub struct Snapshot {
     tree: Value,
     by_path: HashMap<Box<str>, Entry, RandomState>,
     by_ref: HashMap<String, SecretValue, RandomState>,
-    pub(crate) inactive_literals: BTreeMap<String, SecretText>,
+    inactive_literals: BTreeMap<String, SecretText>,
     issues: Vec<Issue>,
     diagnostics: Vec<Diagnostic>,
     selections: Vec<Selection>,
@@ -34,15 +37,42 @@ pub struct Snapshot {
     pub(crate) env: EnvView,
     pub(crate) places: Locations,
     redaction_hits: usize,
+    access: AccessControl,
+    access_complete: bool,
+    access_problems: Vec<Problem>,
+}
+
+/// What the access policy needs beyond the configuration; shared by all generations.
+#[derive(Clone)]
+pub(crate) struct AccessParts {
+    pub(crate) overrides: Overrides,
+    /// Access must be configured completely, from the start.
+    pub(crate) required: bool,
+    pub(crate) limiter: Arc<Limiter>,
+    pub(crate) interfaces: Arc<dyn Interfaces>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Snapshot {
     /// Puts an activation together under the next generation number.
-    pub(crate) fn build(generation: u64, now_ms: u64, loaded: Loaded, activated: Attempt) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// Every problem of the access settings.
+    pub(crate) fn build(
+        loaded: Loaded,
+        activated: Attempt,
+        parts: &AccessParts,
+        previous: Option<&Self>,
+    ) -> Result<Self> {
         let source = loaded.source;
-        Self {
-            generation,
-            activated_at_ms: now_ms,
+        // What was complete once must stay so: a reload never closes the door for everybody.
+        let required = parts.required || previous.is_some_and(|previous| previous.access_complete);
+        let (access, access_complete, access_problems) =
+            access(&source, &activated, parts, required)?;
+        Ok(Self {
+            generation: previous.map_or(1, |previous| previous.generation + 1),
+            activated_at_ms: parts.clock.now_ms(),
             tree: source.tree,
             by_path: activated
                 .entries
@@ -58,7 +88,22 @@ impl Snapshot {
             env: source.env,
             places: source.places,
             redaction_hits: activated.redaction_hits,
-        }
+            access,
+            access_complete,
+            access_problems,
+        })
+    }
+
+    /// Who may use the gateway. While the access settings are missing or unusable (and not
+    /// required) it refuses everybody with `token_missing_config`; see
+    /// [`Snapshot::access_problems`].
+    pub fn access(&self) -> &AccessControl {
+        &self.access
+    }
+
+    /// What is wrong with, or worth knowing about, the access settings.
+    pub fn access_problems(&self) -> &[Problem] {
+        &self.access_problems
     }
 
     /// Number of this generation: 1 for the first activation, one more for every swap.
@@ -287,6 +332,94 @@ fn same_state(a: &State, b: &State) -> bool {
         (State::Inactive(_), State::Inactive(_)) => true,
         _ => false,
     }
+}
+
+/// Compiles the access settings; also tells whether they are complete. Errors stop the load only
+/// where access is required: a program that only wants secrets must not fail for a missing token.
+fn access(
+    source: &Source,
+    activated: &Attempt,
+    parts: &AccessParts,
+    required: bool,
+) -> Result<(AccessControl, bool, Vec<Problem>)> {
+    let secret = |path: &str| {
+        let entry = activated
+            .entries
+            .iter()
+            .find(|entry| entry.path.to_string() == path);
+        match (entry, activated.inactive_literals.get(path)) {
+            (None, _) => SecretInput::Absent,
+            (_, Some(literal)) => SecretInput::Literal(literal.clone()),
+            (Some(entry), None) => match (&entry.state, entry.origin) {
+                (State::Ready(value), Origin::Literal) => SecretInput::Literal(value.text.clone()),
+                (State::Ready(value), _) => SecretInput::Reference(Some(value.text.clone())),
+                (State::Inactive(_), _) => SecretInput::Reference(None),
+            },
+        }
+    };
+    let variable = |name: &str| {
+        source
+            .env
+            .non_blank(name)
+            .map(|value| SecretText::new(value.to_owned()))
+    };
+    let input = AccessInput {
+        config: &source.tree,
+        token: secret("gateway.auth.token"),
+        password: secret("gateway.auth.password"),
+        proxy_secret: secret("gateway.auth.trustedProxy.proxySecret.value"),
+        previous_proxy_secret: secret("gateway.auth.trustedProxy.proxySecret.previousValue"),
+        env_token: variable("OPENCLAW_GATEWAY_TOKEN"),
+        env_password: variable("OPENCLAW_GATEWAY_PASSWORD"),
+        overrides: parts.overrides.clone(),
+        interfaces: Arc::clone(&parts.interfaces),
+        clock: Arc::clone(&parts.clock),
+    };
+    let loaded = AccessControl::load(input, Arc::clone(&parts.limiter));
+    match loaded.control {
+        _ if required && !loaded.errors.is_empty() => Err(access_error(&loaded.errors)),
+        Some(control) if loaded.errors.is_empty() => Ok((control, true, loaded.warnings)),
+        // Not usable and not required: everybody is refused, as without any settings.
+        _ => {
+            let nothing = Value::Object(serde_json::Map::new());
+            let (interfaces, clock) = (Arc::clone(&parts.interfaces), Arc::clone(&parts.clock));
+            let input = AccessInput::new(&nothing, interfaces, clock);
+            let closed = AccessControl::load(input, Arc::clone(&parts.limiter));
+            let problems = loaded.errors.into_iter().chain(loaded.warnings).collect();
+            match closed.control {
+                Some(control) => Ok((control, false, problems)),
+                None => Err(access_error(&closed.errors)),
+            }
+        }
+    }
+}
+
+fn access_error(problems: &[Problem]) -> Error {
+    let Some(first) = problems.first() else {
+        return Error::new(Code::InternalError, "the access settings gave no policy");
+    };
+    let more = match problems.len() {
+        1 => String::new(),
+        count => format!(" (and {} more)", count - 1),
+    };
+    let list: Vec<Value> = problems
+        .iter()
+        .map(|problem| {
+            let Problem {
+                code,
+                path,
+                message,
+                ..
+            } = problem;
+            json!({"code": code.as_str(), "path": path, "message": message})
+        })
+        .collect();
+    Error::new(
+        first.code,
+        format!("{}: {}{more}", first.path, first.message),
+    )
+    .with_hint(first.code.info().remedy)
+    .with("problems", list)
 }
 
 /// A path as given by the caller, when it looks like one.

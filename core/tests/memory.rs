@@ -1,5 +1,14 @@
 //! After everything is dropped, no secret is left in the memory of the process: not in the
 //! values, not in the texts they were read from, not on the way between.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::disallowed_methods,
+    reason = "helpers of tests may fail loudly and use the machine"
+)]
 #![cfg(target_os = "linux")]
 
 use std::fs::{self, File};

@@ -1,5 +1,14 @@
 //! Audit, plan and apply on whole installations: nothing is missed, nothing else is touched,
 //! nothing is left half done.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::disallowed_methods,
+    reason = "helpers of tests may fail loudly and use the machine"
+)]
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -1,4 +1,13 @@
 //! Reloads that change nothing, trials, files that are watched.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::disallowed_methods,
+    reason = "helpers of tests may fail loudly and use the machine"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,1 +1,11 @@
-fn main() {}
+//! The `openclaw-auth` program: command line and reference gateway.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod server;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

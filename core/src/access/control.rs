@@ -113,6 +113,16 @@ impl AccessControl {
         request.tls || (trusted() && is_https(&self.policy.plan.scan(request.headers)))
     }
 
+    /// Whether an address is one of the trusted proxies.
+    pub fn is_trusted_proxy(&self, peer: IpAddr) -> bool {
+        self.policy.proxies.contains(peer.to_canonical())
+    }
+
+    /// Whether the peer is on this host and no header says that somebody is behind it.
+    pub fn is_local_direct(&self, request: &AccessRequest<'_>) -> bool {
+        self.facts(request).local_direct()
+    }
+
     /// The `Strict-Transport-Security` header for every answer on this connection, if any.
     /// RFC 6797 forbids it on connections that are not secure.
     pub fn strict_transport_security(&self, request: &AccessRequest<'_>) -> Option<&str> {

@@ -185,77 +185,109 @@ impl Source {
 
     /// The file and place of a path of the merged tree, found by reading the texts again.
     pub(crate) fn locate(&self, path: &Path) -> Option<(PathBuf, Place)> {
-        let mut best: Option<(usize, &SourceFile, Place)> = None;
+        let (file, place) = self.locate_all(&[path]).pop()??;
+        Some((file.path.clone(), place))
+    }
+
+    /// The same for many paths, with one pass over each text.
+    fn locate_all(&self, paths: &[&Path]) -> Vec<Option<(&SourceFile, Place)>> {
+        let mut best: Vec<Option<(&SourceFile, Place)>> = vec![None; paths.len()];
         for file in &self.files {
-            let Some(below) = strip_prefix(path, &file.mount) else {
-                continue;
-            };
-            let Some(place) = find_places(&file.text, &[below]).pop().flatten() else {
-                continue;
-            };
-            // The deepest mount is the file that holds the value; at one mount the including
-            // file's own keys win, and it comes first.
-            let depth = file.mount.segments().len();
-            if best.as_ref().is_none_or(|(known, ..)| depth > *known) {
-                best = Some((depth, file, place));
+            let below: Vec<(usize, &[String])> = paths
+                .iter()
+                .enumerate()
+                .filter_map(|(index, path)| Some((index, strip_prefix(path, &file.mount)?)))
+                .collect();
+            let wanted: Vec<&[String]> = below.iter().map(|(_, below)| *below).collect();
+            for ((index, _), place) in below.iter().zip(find_places(&file.text, &wanted)) {
+                let (Some(place), Some(best)) = (place, best.get_mut(*index)) else {
+                    continue;
+                };
+                // The deepest mount is the file that holds the value; at one mount the including
+                // file's own keys win, and it comes first.
+                let deeper =
+                    |known: &SourceFile| file.mount.segments().len() > known.mount.segments().len();
+                if best.is_none_or(|(known, _)| deeper(known)) {
+                    *best = Some((file, place));
+                }
             }
         }
-        best.map(|(_, file, place)| (file.path.clone(), place))
+        best
     }
 
     /// Puts the issues in order (file, line, column, code) with places for all of them, and
     /// fails if there is an error among them.
     pub(crate) fn finish(&mut self) -> Result<(), Error> {
         let mut issues = std::mem::take(&mut self.issues);
-        let mut known: Vec<Issue> = Vec::with_capacity(issues.len());
-        for mut issue in issues.drain(..) {
-            if issue.place.is_none()
-                && !issue.path.segments().is_empty()
-                && let Some((file, place)) = self.locate_nearest(&issue.path, issue.file.as_deref())
-            {
-                issue.include_chain = self.chain_of(&file);
-                issue.file = Some(file);
-                issue.place = Some(place);
-            }
-            if !known.contains(&issue) {
-                known.push(issue);
-            }
-        }
+        self.place_includes(&mut issues);
+        self.place_nearest(&mut issues);
         let rank = |file: &Option<PathBuf>| {
             let file = file.as_ref();
-            self.files
+            let known = self
+                .files
                 .iter()
-                .position(|known| Some(&known.path) == file)
-                .unwrap_or(usize::MAX)
+                .position(|known| Some(&known.path) == file);
+            known.unwrap_or(usize::MAX)
         };
-        known.sort_by_cached_key(|issue| {
+        issues.sort_by_cached_key(|issue| {
+            let place = issue.place;
             (
                 rank(&issue.file),
-                issue.place,
+                place,
                 issue.code.as_str(),
                 issue.path.clone(),
             )
         });
-        self.issues = known;
+        issues.dedup();
+        self.issues = issues;
         issue::into_error(&self.issues).map_or(Ok(()), Err)
     }
 
-    /// The place of a path, or of the closest place above it that is written down. An issue that
-    /// knows its file (an include directive) is looked for there.
-    fn locate_nearest(&self, path: &Path, file: Option<&FilePath>) -> Option<(PathBuf, Place)> {
-        if let Some(file) = file.and_then(|file| self.files.iter().find(|f| f.path == file)) {
-            let below = strip_prefix(path, &file.mount)?;
-            let place = find_places(&file.text, &[below]).pop().flatten()?;
-            return Some((file.path.clone(), place));
-        }
-        let mut path = path.clone();
-        while !path.segments().is_empty() {
-            if let Some(found) = self.locate(&path) {
-                return Some(found);
+    /// Issues about include directives know their file; the directive is looked for there.
+    fn place_includes(&self, issues: &mut [Issue]) {
+        for issue in issues.iter_mut().filter(|issue| issue.place.is_none()) {
+            let Some(file) = self
+                .files
+                .iter()
+                .find(|f| Some(&f.path) == issue.file.as_ref())
+            else {
+                continue;
+            };
+            if let Some(below) = strip_prefix(&issue.path, &file.mount) {
+                issue.place = find_places(&file.text, &[below]).pop().flatten();
             }
-            path.pop();
         }
-        None
+    }
+
+    /// The other issues get the place of their path, or of the closest place above it that is
+    /// written down.
+    fn place_nearest(&self, issues: &mut [Issue]) {
+        let mut open: Vec<(usize, Path)> = issues
+            .iter()
+            .enumerate()
+            .filter(|(_, issue)| issue.place.is_none() && issue.file.is_none())
+            .map(|(index, issue)| (index, issue.path.clone()))
+            .collect();
+        loop {
+            open.retain(|(_, path)| !path.segments().is_empty());
+            if open.is_empty() {
+                return;
+            }
+            let paths: Vec<&Path> = open.iter().map(|(_, path)| path).collect();
+            let found = self.locate_all(&paths);
+            let mut found = found.into_iter();
+            open.retain_mut(|(index, path)| {
+                let Some((Some((file, place)), issue)) = found.next().zip(issues.get_mut(*index))
+                else {
+                    path.pop();
+                    return true;
+                };
+                issue.include_chain = self.chain_of(&file.path);
+                issue.file = Some(file.path.clone());
+                issue.place = Some(place);
+                false
+            });
+        }
     }
 
     fn chain_of(&self, file: &FilePath) -> Vec<PathBuf> {
@@ -314,7 +346,8 @@ impl Reader<'_> {
         let Some(mut tree) = parsed else {
             return empty();
         };
-        self.expand_includes(&mut tree, &real);
+        let roots = self.include_roots();
+        self.expand_includes(&mut tree, &self.places.config, &real, roots);
         self.object(tree)
     }
 
@@ -327,8 +360,14 @@ impl Reader<'_> {
             chain: Vec::new(),
         };
         let parsed = parse_text(&file, &Path::root(), self.issues);
+        let shown = file.path.clone();
         self.files.push(file);
-        parsed.map_or_else(|| Value::Object(Map::new()), |tree| self.object(tree))
+        let Some(mut tree) = parsed else {
+            return Value::Object(Map::new());
+        };
+        // There is no folder to include from, so every directive is refused.
+        self.expand_includes(&mut tree, &shown, &shown, Vec::new());
+        self.object(tree)
     }
 
     fn extension_file(&mut self, tree: &mut Value, watched: &mut Watched) {
@@ -369,30 +408,37 @@ impl Reader<'_> {
         watched.push((path, file.meta));
     }
 
-    fn expand_includes(&mut self, tree: &mut Value, real: &FilePath) {
-        let folder = self
-            .places
-            .config
-            .parent()
-            .unwrap_or(FilePath::new("/"))
-            .to_owned();
-        let extra = self.host.env.vars().get("OPENCLAW_INCLUDE_ROOTS");
-        let extra = extra.map(|list| std::env::split_paths(list.as_str()).collect::<Vec<_>>());
-        let extra = extra
-            .unwrap_or_default()
+    /// Folders that the main file may include from: its own, and those that the environment
+    /// names.
+    fn include_roots(&self) -> Vec<PathBuf> {
+        let own = self.places.config.parent().unwrap_or(FilePath::new("/"));
+        let named = self.host.env.vars().get("OPENCLAW_INCLUDE_ROOTS");
+        let named = named
             .into_iter()
+            .flat_map(|list| std::env::split_paths(list.as_str()));
+        let named = named
             .map(|root| expand_home(&root.to_string_lossy(), &self.places.home))
             .filter(|root| root.is_absolute());
+        std::iter::once(own.to_owned()).chain(named).collect()
+    }
+
+    fn expand_includes(
+        &mut self,
+        tree: &mut Value,
+        file: &FilePath,
+        real: &FilePath,
+        roots: Vec<PathBuf>,
+    ) {
         Includes {
             host: self.host,
             home: &self.places.home,
-            roots: std::iter::once(folder).chain(extra).collect(),
+            roots,
             files: &mut self.files,
             issues: self.issues,
             chain: vec![real.to_owned()],
             path: Path::root(),
         }
-        .expand(tree, &self.places.config);
+        .expand(tree, file);
     }
 
     fn read(&mut self, path: &FilePath, real: &FilePath, limit: u64) -> Option<SourceFile> {

@@ -8,19 +8,21 @@ mod watch;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
+use crate::access::{AccessRequest, Denied, Identity};
 use crate::config::{self, Issue, Watched};
 use crate::error::{Error, Result};
 use crate::host::{Cancel, Host};
 use crate::secrets::{
     self, ActivateOptions, Diagnostic, ProviderReport, Registry, Rules, Stop, deadline,
 };
-use crate::snapshot::{Changes, Snapshot};
+use crate::snapshot::{AccessParts, Changes, Snapshot};
 
 pub use events::Event;
 use events::EventQueue;
@@ -38,21 +40,18 @@ pub use watch::{WatchStamp, WatchStep, Watcher};
 pub struct Engine {
     host: Host,
     options: Options,
+    access: AccessParts,
     current: ArcSwap<Snapshot>,
-    /// One activation at a time; the state of the reload machine with it.
-    activation: Mutex<ReloadState>,
+    /// One activation at a time.
+    activation: Mutex<()>,
+    /// Whether the last reload failed. Written under `activation`, read freely.
+    degraded: AtomicBool,
     events: Mutex<EventQueue>,
     /// The files of the last attempt to activate, also of a failed one.
     watched: Mutex<WatchStamp>,
     /// What the host has registered, and the table made of it.
     table: Mutex<(Registry, Arc<Rules>)>,
     cancel: Cancel,
-}
-
-/// Whether the last reload succeeded.
-#[derive(Debug, Default)]
-struct ReloadState {
-    degraded: bool,
 }
 
 /// What a reload did.
@@ -75,19 +74,29 @@ impl Engine {
     pub fn open(options: Options) -> Result<Self> {
         let host = options.host();
         let cancel = Cancel::default();
+        let access = AccessParts {
+            overrides: options.overrides(),
+            required: options.needs_access(),
+            limiter: Arc::default(),
+            interfaces: Arc::clone(&host.interfaces),
+            clock: Arc::clone(&host.clock),
+        };
         let registry = options.registry_copy();
         let rules = Arc::new(Rules::new(&registry));
         let mut watched = Watched::new();
         let snapshot = Activation {
             host: &host,
             options: &options,
+            access: &access,
             rules: Arc::clone(&rules),
             cancel: &cancel,
         }
-        .run(1, &mut watched)?;
+        .run(None, &mut watched)?;
         let engine = Self {
+            access,
             current: ArcSwap::from_pointee(snapshot),
             activation: Mutex::default(),
+            degraded: AtomicBool::new(false),
             events: Mutex::default(),
             watched: Mutex::new(WatchStamp::new(watched)),
             table: Mutex::new((registry, rules)),
@@ -106,6 +115,19 @@ impl Engine {
         self.current.load_full()
     }
 
+    /// Whether a request may use the gateway, and as whom, by the current generation. Whoever
+    /// also reads secrets for the same request takes one [`Engine::snapshot`] for both.
+    ///
+    /// # Errors
+    ///
+    /// Not errors but decisions: a [`Denied`](crate::access::Denied) with its code.
+    pub fn authorize(
+        &self,
+        request: Option<&AccessRequest<'_>>,
+    ) -> std::result::Result<Identity, Denied> {
+        self.current.load().access().authorize(request)
+    }
+
     /// Reads and resolves everything again and swaps it in as one. Concurrent calls wait for each
     /// other. Blocks.
     ///
@@ -116,20 +138,17 @@ impl Engine {
     ///
     /// As [`Engine::open`]; the last good snapshot stays in use.
     pub fn reload(&self) -> Result<ReloadReport> {
-        let mut state = self.activation.lock();
+        let _one_at_a_time = self.activation.lock();
         let start = self.host.clock.monotonic();
         let previous = self.current.load_full();
         let mut watched = Watched::new();
-        let result = self
-            .activation_plan()
-            .run(previous.generation() + 1, &mut watched);
+        let result = self.activation_plan().run(Some(&previous), &mut watched);
         *self.watched.lock() = WatchStamp::new(watched);
         let now = self.host.clock.now_ms();
         let mut events = self.events.lock();
         let snapshot = match result {
             Err(error) => {
-                if !state.degraded {
-                    state.degraded = true;
+                if !self.degraded.swap(true, Ordering::AcqRel) {
                     events.push(Event::degraded(now, previous.generation(), &error));
                 }
                 return Err(error);
@@ -146,7 +165,7 @@ impl Engine {
         if is_new {
             self.current.store(Arc::clone(&snapshot));
         }
-        if std::mem::take(&mut state.degraded) {
+        if self.degraded.swap(false, Ordering::AcqRel) {
             events.push(Event::recovered(now, generation));
         }
         if is_new {
@@ -204,6 +223,7 @@ impl Engine {
         Activation {
             host: &self.host,
             options: &self.options,
+            access: &self.access,
             rules: Arc::clone(&self.table.lock().1),
             cancel: &self.cancel,
         }
@@ -222,7 +242,7 @@ impl Engine {
 
     /// Whether the last reload failed, so that older secrets are in use.
     pub fn is_degraded(&self) -> bool {
-        self.activation.lock().degraded
+        self.degraded.load(Ordering::Acquire)
     }
 
     /// Takes the queued events, oldest first. At most 256 are kept.
@@ -240,12 +260,13 @@ impl Engine {
 struct Activation<'a> {
     host: &'a Host,
     options: &'a Options,
+    access: &'a AccessParts,
     rules: Arc<Rules>,
     cancel: &'a Cancel,
 }
 
 impl Activation<'_> {
-    fn run(self, generation: u64, watched: &mut Watched) -> Result<Snapshot> {
+    fn run(self, previous: Option<&Snapshot>, watched: &mut Watched) -> Result<Snapshot> {
         let Self { host, options, .. } = self;
         let source = config::read(host, &options.read_options());
         let loaded = secrets::load(host, source, self.rules, watched)?;
@@ -262,8 +283,7 @@ impl Activation<'_> {
             .attempt(host, &activate)
             .into_result()
             .map_err(|failure| failure.into_error())?;
-        let now = host.clock.now_ms();
-        Ok(Snapshot::build(generation, now, loaded, attempt))
+        Snapshot::build(loaded, attempt, self.access, previous)
     }
 }
 

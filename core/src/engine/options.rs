@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use crate::access::Overrides;
 use crate::config::{self, EnvView, Input, Locations, ReadOptions};
 use crate::error::Result;
 use crate::host::Host;
@@ -24,6 +25,8 @@ pub struct Options {
     strict_env: bool,
     deadline_ms: Option<u64>,
     no_exec_gate: bool,
+    overrides: Overrides,
+    needs_access: bool,
     registry: Registry,
 }
 
@@ -89,6 +92,19 @@ impl Options {
         self
     }
 
+    /// Settings about access that win over the configuration.
+    pub fn access_overrides(mut self, overrides: Overrides) -> Self {
+        self.overrides = overrides;
+        self
+    }
+
+    /// Makes missing access settings an error, as a gateway wants it (default: only what is
+    /// configured must be right).
+    pub fn require_access(mut self, required: bool) -> Self {
+        self.needs_access = required;
+        self
+    }
+
     /// Adds the host's own secret surfaces to the built-in table (default: none).
     pub fn registry(mut self, registry: Registry) -> Self {
         self.registry = registry;
@@ -148,6 +164,14 @@ impl Options {
 
     pub(super) fn deadline_ms(&self) -> Option<u64> {
         self.deadline_ms
+    }
+
+    pub(super) fn overrides(&self) -> Overrides {
+        self.overrides.clone()
+    }
+
+    pub(super) fn needs_access(&self) -> bool {
+        self.needs_access
     }
 
     pub(super) fn exec_mode(&self) -> ExecMode {

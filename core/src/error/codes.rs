@@ -654,6 +654,100 @@ codes! {
             "A secret contains control characters."
             "Check how the secret was stored.";
     }
+    Gateway Failure {
+        AdminRequired "admin_required"
+            "The caller may use the gateway but not this route."
+            "Add the user to gateway.auth.adminUsers, or use an admin's account.";
+        BindFailed "bind_failed"
+            "The gateway cannot listen on its address and port."
+            "Stop the program that uses the port, or choose another one with --port.";
+        BodyIncomplete "body_incomplete"
+            "The request body ended early or was framed wrongly."
+            "Send the whole body with a correct length.";
+        BodyTimeout "body_timeout"
+            "The request body stopped arriving."
+            "Send the body without pauses of 30 seconds or more.";
+        BodyTooLarge "body_too_large"
+            "The request body is larger than the limit."
+            "Send less, or raise gateway.http.maxBodyBytes.";
+        CredentialInQuery "credential_in_query"
+            "A credential was sent in the query of the address."
+            "Send it in the Authorization header; addresses end up in logs.";
+        CredentialInvalid "credential_invalid"
+            "A credential or configured header value contains bytes that no header can carry."
+            "Correct the stored value; line breaks and control characters are the usual cause.";
+        CredentialMissing "credential_missing"
+            "The provider has no credential that could be sent."
+            "Configure models.providers.<id>.apiKey.";
+        GatewayFileFailed "gateway_file_failed"
+            "A file of the gateway (log, process id, token, password) cannot be read or written."
+            "Check the path, its folder and the permissions.";
+        HeadersTooLarge "headers_too_large"
+            "The request has too many header fields, or they are too long."
+            "Send at most 100 fields, 16 KiB in one value and 32 KiB in total.";
+        HostInvalid "host_invalid"
+            "The request has no Host line, several, an unusable one, or one that differs from its target."
+            "Send exactly one Host line that names the gateway.";
+        MethodNotAllowed "method_not_allowed"
+            "The route does not have this method."
+            "Use one of the methods in the Allow header.";
+        MethodUnsupported "method_unsupported"
+            "The gateway does not serve CONNECT and TRACE requests."
+            "Use another method.";
+        NotFound "not_found"
+            "The gateway has no such route."
+            "Check the path.";
+        Overloaded "overloaded"
+            "Too many requests are being forwarded at the same time."
+            "Retry after a second.";
+        PathInvalid "path_invalid"
+            "The path to forward contains dot segments, encoded slashes or back-slashes."
+            "Send the path in its plain form.";
+        ProviderAuthUnsupported "provider_auth_unsupported"
+            "The provider signs its requests in a way that the gateway does not support."
+            "Use a provider that takes an API key or a token.";
+        ProviderInvalid "provider_invalid"
+            "The settings of the provider cannot be used for forwarding."
+            "Correct models.providers.<id> as the message says.";
+        ProviderUnknown "provider_unknown"
+            "The path names a provider that is not configured."
+            "Add it to models.providers, or correct the path.";
+        SecretOnCommandLine "secret_on_command_line"
+            "A secret was given as an option, where other users of the machine can see it."
+            "Use --token-file or --password-file, or a reference in the configuration.";
+        TargetInvalid "target_invalid"
+            "The request target contains characters that are not allowed, or has an unsupported form."
+            "Percent-encode the target and begin it with a slash.";
+        TargetTooLong "target_too_long"
+            "The request target is longer than 8 KiB."
+            "Shorten path and query.";
+        TlsUnsupported "tls_unsupported"
+            "gateway.tls.enabled is set, and the gateway cannot serve TLS itself."
+            "Terminate TLS at the proxy in front of the gateway and switch gateway.tls off.";
+        UpgradeUnsupported "upgrade_unsupported"
+            "The request asks for a protocol other than websocket."
+            "Remove the Upgrade header.";
+        UpstreamAuthFailed "upstream_auth_failed"
+            "The provider refused the credential of the gateway."
+            "Check the provider's key; `error.upstream` has the provider's own message.";
+        UpstreamRedirect "upstream_redirect"
+            "The provider answered with a redirect, which is never followed."
+            "Set baseUrl to the final address.";
+        UpstreamTimeout "upstream_timeout"
+            "The provider did not answer in time."
+            "Retry later, or check the connection to the provider.";
+        UpstreamUnreachable "upstream_unreachable"
+            "The provider cannot be reached, or its answer is not HTTP."
+            "Check baseUrl, the network and the provider's certificate.";
+        UsageError "usage_error"
+            "The command line cannot be understood."
+            "Run the command with --help.";
+    }
+    Gateway Report {
+        RestartRequired "RESTART_REQUIRED"
+            "The settings ask for another address, port or TLS state of the listener."
+            "Restart the gateway.";
+    }
     Internal Failure {
         InvalidArgument "invalid_argument"
             "An argument of a call is invalid."

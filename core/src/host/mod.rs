@@ -47,6 +47,8 @@ pub struct Host {
     pub files: Arc<dyn Files>,
     /// Other programs.
     pub processes: Arc<dyn Processes>,
+    /// This machine's own network addresses.
+    pub interfaces: Arc<dyn Interfaces>,
 }
 
 impl Host {
@@ -57,6 +59,7 @@ impl Host {
             env: Arc::new(env::RealEnvironment::capture()),
             files: Arc::new(files::RealFiles),
             processes: Arc::new(process::RealProcesses::default()),
+            interfaces: Arc::new(RealInterfaces),
         }
     }
 }

@@ -17,6 +17,7 @@ mod programs;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +29,8 @@ use zeroize::Zeroizing;
 use self::disk::{Disk, Node, SimFiles};
 use self::programs::{Program, SimProcesses};
 use super::{
-    Clock, Environment, ExitState, FileKind, FileMeta, Host, RunError, RunOutput, RunRequest,
+    Clock, Environment, ExitState, FileKind, FileMeta, Host, Interfaces, RunError, RunOutput,
+    RunRequest,
 };
 
 /// What the clock shows at first: 2026-01-01 00:00 UTC, in milliseconds since 1970.
@@ -70,6 +72,7 @@ impl Sim {
             env: Arc::new(SimEnvironment(self.world.process.lock().clone())),
             files: Arc::new(SimFiles(Arc::clone(&self.world))),
             processes: Arc::new(SimProcesses(Arc::clone(&self.world))),
+            interfaces: Arc::new(SimInterfaces),
         }
     }
 
@@ -382,6 +385,18 @@ impl Environment for SimEnvironment {
 
     fn effective_uid(&self) -> u32 {
         self.0.uid
+    }
+}
+
+/// A machine with nothing but loopback.
+struct SimInterfaces;
+
+impl Interfaces for SimInterfaces {
+    fn addresses(&self) -> io::Result<Vec<IpAddr>> {
+        Ok(vec![
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ])
     }
 }
 

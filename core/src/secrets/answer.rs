@@ -208,7 +208,7 @@ mod tests {
 
     fn shape(mode: AnswerMode, text: &str, ids: &[&str]) -> String {
         match interpret("x", mode, text.as_bytes(), ids) {
-            Err(fault) => fault.reason.unwrap(),
+            Err(fault) => fault.reason.clone().unwrap(),
             Ok(answer) => {
                 let values: Vec<String> = answer
                     .values

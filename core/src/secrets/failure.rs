@@ -1,6 +1,7 @@
 //! What an activation says: failures that stop it, diagnostics that do not.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
@@ -136,28 +137,44 @@ impl Failure {
     }
 }
 
-/// A fault on its way to becoming a [`Failure`]: what happened, not yet to whom.
+/// A fault on its way to becoming a [`Failure`]: what happened, not yet to whom. One word wide.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Fault {
+pub(crate) struct Fault(Box<FaultParts>);
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FaultParts {
     pub(crate) code: Code,
     pub(crate) reason: Option<String>,
     pub(crate) message: String,
     pub(crate) hint: Option<String>,
     pub(crate) retryable: bool,
-    /// Boxed, because faults travel in results.
-    pub(crate) details: Box<Map<String, Value>>,
+    pub(crate) details: Map<String, Value>,
+}
+
+impl Deref for Fault {
+    type Target = FaultParts;
+
+    fn deref(&self) -> &FaultParts {
+        &self.0
+    }
+}
+
+impl DerefMut for Fault {
+    fn deref_mut(&mut self) -> &mut FaultParts {
+        &mut self.0
+    }
 }
 
 impl Fault {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(FaultParts {
             code,
             reason: None,
             message: message.into(),
             hint: None,
             retryable: false,
-            details: Box::default(),
-        }
+            details: Map::new(),
+        }))
     }
 
     pub(crate) fn reason(mut self, reason: impl Into<String>) -> Self {
@@ -182,20 +199,21 @@ impl Fault {
 
     /// The failure of this fault for one provider or reference.
     pub(crate) fn failure(self, scope: Scope, reference: &SecretRef) -> Failure {
+        let parts = *self.0;
         Failure {
             scope,
-            code: self.code,
-            reason: self.reason,
+            code: parts.code,
+            reason: parts.reason,
             source: Some(reference.source),
             provider: Some(reference.provider.clone()),
             id: (scope != Scope::Provider).then(|| reference.id.clone()),
             refs: Vec::new(),
             paths: Vec::new(),
             owners: Vec::new(),
-            message: self.message,
-            hint: self.hint,
-            retryable: self.retryable,
-            details: *self.details,
+            message: parts.message,
+            hint: parts.hint,
+            retryable: parts.retryable,
+            details: parts.details,
             declared_at: None,
         }
     }

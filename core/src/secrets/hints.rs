@@ -179,6 +179,7 @@ mod tests {
         ] {
             let hint = from_output(fault(), command, stderr.as_bytes(), exit)
                 .hint
+                .clone()
                 .unwrap();
             assert!(
                 hint.contains(expected) && !hint.contains("CANARY"),
@@ -190,6 +191,6 @@ mod tests {
             None
         );
         let fault = add(fault(), &["VAULT_ADDR".to_owned()]);
-        assert!(fault.hint.unwrap().contains("VAULT_ADDR"));
+        assert!(fault.hint.clone().unwrap().contains("VAULT_ADDR"));
     }
 }

@@ -110,7 +110,7 @@ pub(crate) fn load(
             message,
         ));
     }
-    if has_literal && let Some((file, mode)) = source.open_to_others() {
+    if let Some((file, mode)) = source.open_to_others().filter(|_| has_literal) {
         let file = file.to_owned();
         let message = format!("holds secrets and can be read by other users (mode {mode:04o})");
         let hint = format!("chmod 600 {}", file.display());

@@ -581,7 +581,7 @@ fn rfc3339(ms: u64) -> String {
 mod tests {
     use super::*;
 
-    fn reason(target: Value) -> String {
+    fn reason(target: &Value) -> String {
         let plan = json!({"version": 1, "protocolVersion": 1, "targets": [target]});
         match Plan::parse(&plan, &Registry::new()) {
             Ok(plan) => plan.targets[0].place.label(),
@@ -718,7 +718,7 @@ mod tests {
                 "no: profile_provider",
             ),
         ] {
-            assert_eq!(reason(target.clone()), expected, "{target}");
+            assert_eq!(reason(&target), expected, "{target}");
         }
     }
 

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::failure::Fault;
 use super::reference::{Defaults, SecretRef, SecretSource, is_alias, is_env_id};
-use crate::config::expand_home;
+use super::sensitive::is_sensitive_env;
+use crate::config::{Part, expand_home, split_references};
 use crate::error::Code;
 use crate::json::{Fields, Mismatch, Path, lookup};
 use crate::text::closest;
@@ -271,13 +272,12 @@ fn read_provider(value: &Value, path: &Path, retry: (u64, u64)) -> Provider {
     };
     let mut fields = Fields::new(map, path);
     let Some(source) = fields.string("source").and_then(SecretSource::parse) else {
-        fields.wrong::<()>("source", "must be \"env\", \"file\" or \"exec\"");
         // The other keys cannot be judged without the source.
-        let problems = fields
-            .finish()
-            .into_iter()
-            .filter(|problem| !problem.unknown_key);
-        return unusable(problems.take(1).collect());
+        let path = path.child("source");
+        return unusable(vec![mismatch(
+            &path,
+            "must be \"env\", \"file\" or \"exec\"",
+        )]);
     };
     let mut extra = Vec::new();
     let settings = match source {
@@ -450,10 +450,10 @@ pub(crate) fn secrets_in_args(tree: &Value) -> Vec<(Path, String)> {
     for (alias, provider) in providers.into_iter().flatten() {
         let args = provider.get("args").and_then(Value::as_array);
         for (index, arg) in args.into_iter().flatten().enumerate() {
-            let (parts, _) = crate::config::split_references(arg.as_str().unwrap_or_default());
+            let (parts, _) = split_references(arg.as_str().unwrap_or_default());
             for part in parts {
-                if let crate::config::Part::Reference(name) = part
-                    && super::sensitive::is_sensitive_env(&name)
+                if let Part::Reference(name) = part
+                    && is_sensitive_env(&name)
                 {
                     let path =
                         Path::new(["secrets", "providers", alias, "args", &index.to_string()]);

@@ -23,9 +23,6 @@ use crate::text::SecretText;
 
 pub(super) type IdResult = Result<Resolved, Fault>;
 
-/// Where a worker leaves the result of one group, with the time it took.
-type Slot = Mutex<Option<(Result<GroupResult, Fault>, Duration)>>;
-
 /// What one provider gave.
 #[derive(Debug, Default)]
 pub(super) struct GroupResult {
@@ -141,6 +138,9 @@ pub struct ProviderReport {
     /// Time it took, in milliseconds.
     pub elapsed_ms: u64,
 }
+
+/// Where a worker leaves what a provider gave, and how long it took.
+type Slot = Mutex<Option<(Result<GroupResult, Fault>, Duration)>>;
 
 /// Most distinct references of one activation.
 const MAX_REFS: usize = 65_536;
@@ -262,7 +262,7 @@ impl Resolver<'_> {
     /// Runs groups side by side; results are taken in the groups' order whatever the timing.
     fn run_all(&self, groups: &[Group<'_>], resolution: &mut Resolution) {
         let workers = self.providers.limits.concurrency.min(groups.len());
-        let results: Vec<Slot> = groups.iter().map(|_| Mutex::new(None)).collect();
+        let results: Vec<Slot> = groups.iter().map(|_| Slot::default()).collect();
         let next = AtomicUsize::new(0);
         let work = || {
             while let Some((group, slot)) = {

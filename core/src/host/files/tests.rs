@@ -224,10 +224,10 @@ fn both_hosts_list_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let real = folder.path().canonicalize().unwrap();
     for name in ["b", "a", "c.json"] {
-        std::fs::write(real.join(name), "").unwrap();
+        fs::write(real.join(name), "").unwrap();
     }
-    std::fs::create_dir(real.join("sub")).unwrap();
-    std::fs::write(real.join("sub/deeper"), "").unwrap();
+    fs::create_dir(real.join("sub")).unwrap();
+    fs::write(real.join("sub/deeper"), "").unwrap();
     let sim = crate::host::sim::Sim::new();
     for name in ["b", "a", "c.json", "sub/deeper"] {
         sim.file(real.join(name), "", 0o600);
@@ -237,8 +237,8 @@ fn both_hosts_list_a_folder() {
         names.sort();
         assert_eq!(names, ["a", "b", "c.json", "sub"]);
         let error = host.files.names(&real.join("a")).unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::NotADirectory);
+        assert_eq!(error.kind(), io::ErrorKind::NotADirectory);
         let error = host.files.names(&real.join("gone")).unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }

@@ -95,7 +95,7 @@ impl Apply<'_> {
             Some(Problem {
                 target: Some(index),
                 reason: "provider_missing",
-                message: fault.message,
+                message: fault.message.clone(),
             })
         };
         let targets = self.plan.targets.iter().enumerate();

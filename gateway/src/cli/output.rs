@@ -1,0 +1,167 @@
+//! What reaches the terminal, and with which exit code the program ends.
+
+use std::io::{self, Write as _};
+
+use openclaw_auth::{Class, Code, Error};
+use serde_json::Value;
+
+/// Exit code of a usage error.
+pub(super) const USAGE: u8 = 64;
+
+/// A command that failed: what to say, and how to end.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) error: Error,
+    pub(super) exit: u8,
+}
+
+impl Failed {
+    /// A wrong command line.
+    pub(super) fn usage(code: Code, message: &str) -> Self {
+        Self {
+            error: Error::new(code, message),
+            exit: USAGE,
+        }
+    }
+
+    /// Why the gateway did not start or stopped.
+    pub(super) fn of_gateway(error: Error) -> Self {
+        let exit = match (error.code(), error.class()) {
+            (Code::UsageError | Code::SecretOnCommandLine, _) => USAGE,
+            (Code::BindFailed, _) => 5,
+            (Code::TlsUnsupported, _) => 6,
+            (_, Class::Config | Class::Access) => 3,
+            (_, Class::Secret) => 4,
+            _ => 1,
+        };
+        Self { error, exit }
+    }
+}
+
+/// Prints to standard output. A closed pipe is not an error.
+pub(super) fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// Prints to standard error.
+pub(super) fn print_to_stderr(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Prints a failure: one sentence, every collected problem when there are several, and what to
+/// do.
+pub(super) fn print_error(failed: &Failed) {
+    print_to_stderr(&text_of(&failed.error));
+}
+
+fn text_of(error: &Error) -> String {
+    let code = error.code();
+    // Secrets that did not resolve say themselves which settings need them and what to do.
+    let rendered = error.details().get("text").and_then(Value::as_str);
+    if let Some((head, failures)) = rendered.and_then(|text| text.split_once('\n')) {
+        return format!("error: {head} ({code})\n{failures}");
+    }
+    let mut text = format!("error: {} ({code})", error.message());
+    let list = |key: &str| error.details().get(key).and_then(Value::as_array);
+    // Of the configuration files, or of the access settings. A single one is what the message says.
+    let issues = list("issues").or_else(|| list("problems"));
+    for issue in issues
+        .filter(|issues| issues.len() > 1)
+        .into_iter()
+        .flatten()
+    {
+        text.push_str("\n  ");
+        text.push_str(&line_of(issue));
+    }
+    if let Some(hint) = error.hint() {
+        text.push_str("\nhint: ");
+        text.push_str(hint);
+    }
+    text
+}
+
+/// One issue of the settings in one line.
+fn line_of(issue: &Value) -> String {
+    let text = |key: &str| issue.get(key).and_then(Value::as_str);
+    let (Some(code), Some(message)) = (text("code"), text("message")) else {
+        return issue.to_string();
+    };
+    let number = |key: &str| issue.get(key).and_then(Value::as_u64);
+    let place = match (text("file"), number("line"), number("column")) {
+        (Some(file), Some(line), Some(column)) => format!("{file}:{line}:{column}: "),
+        (Some(file), _, _) => format!("{file}: "),
+        _ => String::new(),
+    };
+    let path = text("path").filter(|path| !path.is_empty() && !message.contains(path));
+    let path = path.map(|path| format!("{path}: ")).unwrap_or_default();
+    let hint = text("hint")
+        .map(|hint| format!("; {hint}"))
+        .unwrap_or_default();
+    format!("{place}{path}{message} ({code}){hint}")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn secrets_that_failed_are_shown_with_their_users_and_hints() {
+        let error = Error::new(Code::SecretUnresolved, "secrets: one (and 1 more)")
+            .with("failures", json!([{"code": "a"}, {"code": "b"}]))
+            .with(
+                "text",
+                "secrets (2 failures)\n- one\n    used by x\n    hint: y\n- two",
+            )
+            .with_hint("y");
+        assert_eq!(
+            text_of(&error),
+            "error: secrets (2 failures) (secret_unresolved)\n- one\n    used by x\n    \
+             hint: y\n- two"
+        );
+    }
+
+    #[test]
+    fn several_issues_are_shown_with_their_places() {
+        let issue = |line: Option<u64>, path: &str, hint: Option<&str>| {
+            json!({
+                "code": "c", "message": "m", "file": "/f", "line": line, "column": line,
+                "path": path, "hint": hint,
+            })
+        };
+        let error =
+            |issues: Value| Error::new(Code::ConfigUnknownKey, "one").with("issues", issues);
+        let several = json!([issue(Some(7), "a.b", Some("h")), issue(None, "", None)]);
+        assert_eq!(
+            text_of(&error(several)),
+            "error: one (config_unknown_key)\n  /f:7:7: a.b: m (c); h\n  /f: m (c)"
+        );
+        assert_eq!(
+            text_of(&error(json!([issue(Some(7), "a", None)])).with_hint("h")),
+            "error: one (config_unknown_key)\nhint: h"
+        );
+    }
+
+    #[test]
+    fn exit_codes_of_the_gateway() {
+        for (code, exit) in [
+            (Code::ConfigParseError, 3),
+            (Code::GatewayAuthModeAmbiguous, 3),
+            (Code::SecretUnresolved, 4),
+            (Code::BindFailed, 5),
+            (Code::TlsUnsupported, 6),
+            (Code::UsageError, 64),
+            (Code::SecretOnCommandLine, 64),
+            (Code::GatewayFileFailed, 1),
+            (Code::InternalError, 1),
+        ] {
+            assert_eq!(
+                Failed::of_gateway(Error::new(code, "x")).exit,
+                exit,
+                "{code}"
+            );
+        }
+    }
+}

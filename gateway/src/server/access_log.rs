@@ -1,0 +1,474 @@
+//! The access log: one JSON line per request, written when its answer has ended.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use openclaw_auth::Code;
+use openclaw_auth::host::Clock;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::body::BodyFate;
+use super::connection::Busy;
+use super::core_api::Identity;
+
+/// Where the lines go.
+pub(crate) struct AccessLog {
+    clock: Arc<dyn Clock>,
+    path: Option<PathBuf>,
+    sink: Mutex<Sink>,
+    refusals: Mutex<Refusals>,
+}
+
+enum Sink {
+    Stderr,
+    File(File),
+    #[cfg(test)]
+    Memory(Vec<u8>),
+}
+
+impl AccessLog {
+    /// Logs to a file that is appended to (created with mode 0600), or to standard error.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be opened.
+    pub(crate) fn open(clock: Arc<dyn Clock>, path: Option<PathBuf>) -> io::Result<Self> {
+        let sink = match &path {
+            Some(path) => Sink::File(append_to(path)?),
+            None => Sink::Stderr,
+        };
+        Ok(Self {
+            clock,
+            path,
+            sink: Mutex::new(sink),
+            refusals: Mutex::default(),
+        })
+    }
+
+    /// A log that tests can read.
+    #[cfg(test)]
+    pub(crate) fn in_memory(clock: Arc<dyn Clock>) -> Self {
+        let sink = Mutex::new(Sink::Memory(Vec::new()));
+        Self {
+            clock,
+            path: None,
+            sink,
+            refusals: Mutex::default(),
+        }
+    }
+
+    /// What was written so far.
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> String {
+        match &*self.sink.lock() {
+            Sink::Memory(bytes) => String::from_utf8(bytes.clone()).unwrap(),
+            _ => String::new(),
+        }
+    }
+
+    /// Opens the file again, for programs that rotate logs by renaming.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be opened; the old one stays in use.
+    pub(crate) fn reopen(&self) -> io::Result<()> {
+        if let Some(path) = &self.path {
+            *self.sink.lock() = Sink::File(append_to(path)?);
+        }
+        Ok(())
+    }
+
+    fn finish(&self, record: &Record) {
+        let now = self.clock.now_ms();
+        let mut line = String::with_capacity(320);
+        if record.denied
+            && let Some(code) = record.code
+        {
+            let verdict = self.refusals.lock().admit(code, now / 1000);
+            if let Some(skipped) = verdict.skipped_before {
+                let mut fields = Fields::begin(&mut line);
+                fields.number("ts", now);
+                fields.text("level", "warn");
+                fields.text("code", code.as_str());
+                fields.number("suppressed", skipped);
+                fields.end();
+            }
+            if !verdict.shown {
+                return;
+            }
+        }
+        record.write(now, &mut line);
+        self.write(line.as_bytes());
+    }
+
+    /// A log that cannot be written must not stop the gateway: the line is lost.
+    fn write(&self, line: &[u8]) {
+        let lost = match &mut *self.sink.lock() {
+            Sink::Stderr => io::stderr().write_all(line),
+            Sink::File(file) => file.write_all(line),
+            #[cfg(test)]
+            Sink::Memory(bytes) => bytes.write_all(line),
+        };
+        if let Err(error) = lost {
+            log::error!("the access log cannot be written: {}", error.kind());
+        }
+    }
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Denials per second and code that are logged one by one; the rest is counted.
+const SHOWN_PER_SECOND: u32 = 20;
+
+#[derive(Default)]
+struct Refusals(HashMap<Code, Tally>);
+
+#[derive(Default)]
+struct Tally {
+    second: u64,
+    shown: u32,
+    skipped: u64,
+}
+
+struct Verdict {
+    shown: bool,
+    skipped_before: Option<u64>,
+}
+
+impl Refusals {
+    fn admit(&mut self, code: Code, second: u64) -> Verdict {
+        let tally = self.0.entry(code).or_default();
+        let mut skipped_before = None;
+        if tally.second != second {
+            skipped_before = Some(tally.skipped).filter(|skipped| *skipped > 0);
+            *tally = Tally {
+                second,
+                shown: 0,
+                skipped: 0,
+            };
+        }
+        let shown = tally.shown < SHOWN_PER_SECOND;
+        if shown {
+            tally.shown += 1;
+        } else {
+            tally.skipped += 1;
+        }
+        Verdict {
+            shown,
+            skipped_before,
+        }
+    }
+}
+
+/// What the log line of one request will say. Written when dropped.
+pub(crate) struct Record {
+    log: Arc<AccessLog>,
+    started: Instant,
+    request_id: String,
+    peer: IpAddr,
+    verb: String,
+    path: String,
+    websocket: bool,
+    identity: Option<Identity>,
+    status: Option<u16>,
+    code: Option<Code>,
+    denied: bool,
+    broken: bool,
+    complete: bool,
+    body: Option<Arc<BodyFate>>,
+    bytes_out: u64,
+    first_byte_ms: Option<u64>,
+    provider: Option<String>,
+    attempts: u32,
+    generation: u64,
+    busy: Option<Busy>,
+}
+
+/// What is known about a request when it arrives.
+pub(crate) struct Arrival<'a> {
+    /// Its id.
+    pub(crate) request_id: String,
+    /// Address of the transport peer.
+    pub(crate) peer: IpAddr,
+    /// Its method.
+    pub(crate) verb: &'a str,
+    /// Its path, without the query.
+    pub(crate) path: &'a str,
+    /// Whether it asks for a WebSocket.
+    pub(crate) websocket: bool,
+    /// The snapshot that answers it.
+    pub(crate) generation: u64,
+}
+
+impl Record {
+    /// Begins the record of a request.
+    pub(crate) fn begin(log: Arc<AccessLog>, arrival: Arrival<'_>) -> Self {
+        Self {
+            log,
+            started: Instant::now(),
+            request_id: arrival.request_id,
+            peer: arrival.peer.to_canonical(),
+            verb: arrival.verb.chars().take(20).collect(),
+            path: arrival.path.chars().take(256).collect(),
+            websocket: arrival.websocket,
+            identity: None,
+            status: None,
+            code: None,
+            denied: false,
+            broken: false,
+            complete: false,
+            body: None,
+            bytes_out: 0,
+            first_byte_ms: None,
+            provider: None,
+            attempts: 0,
+            generation: arrival.generation,
+            busy: None,
+        }
+    }
+
+    /// Keeps the connection marked as answering until the record is written.
+    pub(crate) fn during(mut self, busy: Busy) -> Self {
+        self.busy = Some(busy);
+        self
+    }
+
+    /// The id of the request.
+    pub(crate) fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    /// The caller was recognised.
+    pub(crate) fn accepted(&mut self, identity: &Identity) {
+        self.identity = Some(identity.clone());
+    }
+
+    /// The access rules refused the caller.
+    pub(crate) fn refused(&mut self) {
+        self.denied = true;
+    }
+
+    /// The request is forwarded to this provider.
+    pub(crate) fn forwarded(&mut self, provider: &str) {
+        self.provider = Some(provider.to_owned());
+        self.attempts = 1;
+    }
+
+    /// The provider began to answer.
+    pub(crate) fn first_byte(&mut self) {
+        self.first_byte_ms = Some(self.elapsed_ms());
+    }
+
+    /// The body of the request, whose bytes are counted while they arrive.
+    pub(crate) fn receiving(&mut self, body: Arc<BodyFate>) {
+        self.body = Some(body);
+    }
+
+    /// The answer is decided.
+    pub(crate) fn answered(&mut self, status: u16, code: Option<Code>, has_body: bool) {
+        self.status = Some(status);
+        self.code = code;
+        self.complete = !has_body;
+    }
+
+    /// A part of the answer's body went out.
+    pub(crate) fn sent(&mut self, bytes: u64, ended: bool) {
+        self.bytes_out += bytes;
+        self.complete |= ended;
+    }
+
+    /// The answer broke off in the middle.
+    pub(crate) fn broken(&mut self, code: Code) {
+        self.code = Some(code);
+        self.broken = true;
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn write(&self, now: u64, line: &mut String) {
+        let code = match self.code {
+            Some(code) => Some(code.as_str()),
+            None => (!self.complete).then_some("aborted"),
+        };
+        let mut fields = Fields::begin(line);
+        fields.number("ts", now);
+        fields.text(
+            "level",
+            if self.denied || self.broken {
+                "warn"
+            } else {
+                "info"
+            },
+        );
+        fields.text("requestId", &self.request_id);
+        fields.display("peer", &self.peer);
+        if let Some(identity) = &self.identity {
+            if let Some(ip) = &identity.client_ip {
+                fields.display("clientIp", ip);
+            }
+            if let Some(user) = &identity.user {
+                fields.text("user", user);
+            }
+            fields.text("method", identity.method);
+        }
+        fields.text("kind", if self.websocket { "websocket" } else { "http" });
+        fields.text("verb", &self.verb);
+        fields.text("path", &self.path);
+        if let Some(status) = self.status {
+            fields.number("status", u64::from(status));
+        }
+        if let Some(code) = code {
+            fields.text("code", code);
+        }
+        fields.number("bytesIn", self.body.as_ref().map_or(0, |body| body.bytes()));
+        fields.number("bytesOut", self.bytes_out);
+        fields.number("ms", self.elapsed_ms());
+        if let Some(ms) = self.first_byte_ms {
+            fields.number("ttfbMs", ms);
+        }
+        if let Some(provider) = &self.provider {
+            fields.text("provider", provider);
+            fields.number("attempts", u64::from(self.attempts));
+        }
+        fields.number("generation", self.generation);
+        fields.end();
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let log = Arc::clone(&self.log);
+        log.finish(self);
+    }
+}
+
+/// Writes the members of one JSON object, then a line feed.
+pub(crate) struct Fields<'a> {
+    line: &'a mut String,
+    is_first: bool,
+}
+
+impl<'a> Fields<'a> {
+    /// Begins an object.
+    pub(crate) fn begin(line: &'a mut String) -> Self {
+        line.push('{');
+        Self {
+            line,
+            is_first: true,
+        }
+    }
+
+    /// A member that is a text.
+    pub(crate) fn text(&mut self, name: &str, value: &str) {
+        self.name(name);
+        self.line.push('"');
+        escape(self.line, value);
+        self.line.push('"');
+    }
+
+    /// A member that is a number.
+    pub(crate) fn number(&mut self, name: &str, value: u64) {
+        self.name(name);
+        // Writing to a String cannot fail.
+        let _ = write!(self.line, "{value}");
+    }
+
+    /// A member whose text form needs no escaping.
+    fn display(&mut self, name: &str, value: &IpAddr) {
+        self.name(name);
+        // Writing to a String cannot fail.
+        let _ = write!(self.line, "\"{value}\"");
+    }
+
+    /// Ends the object and the line.
+    pub(crate) fn end(self) {
+        self.line.push_str("}\n");
+    }
+
+    fn name(&mut self, name: &str) {
+        if !self.is_first {
+            self.line.push(',');
+        }
+        self.is_first = false;
+        self.line.push('"');
+        self.line.push_str(name);
+        self.line.push_str("\":");
+    }
+}
+
+/// Appends a text so that it can neither end the JSON string nor disturb a terminal.
+fn escape(line: &mut String, text: &str) {
+    for c in text.chars() {
+        match c {
+            '"' => line.push_str("\\\""),
+            '\\' => line.push_str("\\\\"),
+            c if is_disturbing(c) => {
+                // Writing to a String cannot fail. All disturbing characters are in the BMP.
+                let _ = write!(line, "\\u{:04x}", u32::from(c));
+            }
+            c => line.push(c),
+        }
+    }
+}
+
+/// C0, C1, line and paragraph separators, and bidirectional controls.
+fn is_disturbing(c: char) -> bool {
+    matches!(c,
+        '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_cannot_break_out_of_the_line() {
+        for (text, escaped) in [
+            ("plain-é", "plain-é"),
+            ("a\"b\\c", "a\\\"b\\\\c"),
+            ("\u{1b}[31m\r\n", "\\u001b[31m\\u000d\\u000a"),
+            (
+                "\u{85}\u{2028}\u{202e}\u{2066}",
+                "\\u0085\\u2028\\u202e\\u2066",
+            ),
+        ] {
+            let mut line = String::new();
+            escape(&mut line, text);
+            assert_eq!(line, escaped);
+            let back: String = serde_json::from_str(&format!("\"{line}\"")).unwrap();
+            assert_eq!(back, text);
+        }
+    }
+
+    #[test]
+    fn denials_are_thinned_out_per_second_and_code() {
+        let mut refusals = Refusals::default();
+        let shown = (0..50)
+            .filter(|_| refusals.admit(Code::NotFound, 7).shown)
+            .count();
+        assert_eq!(shown, 20);
+        assert!(
+            refusals.admit(Code::Overloaded, 7).shown,
+            "another code has its own count"
+        );
+        let next = refusals.admit(Code::NotFound, 8);
+        assert!(next.shown);
+        assert_eq!(next.skipped_before, Some(30));
+        assert_eq!(refusals.admit(Code::NotFound, 9).skipped_before, None);
+    }
+}

@@ -1,0 +1,45 @@
+//! Building answers: JSON, and the headers that every answer carries.
+
+use bytes::Bytes;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+use openclaw_auth::access::{JSON_HEADERS, SECURITY_HEADERS};
+use serde_json::Value;
+
+use super::body::ReplyBody;
+
+/// An answer that the gateway made itself.
+pub(crate) fn json(status: StatusCode, body: &Value) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::full(Bytes::from(body.to_string())));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, JSON);
+    set(headers, JSON_HEADERS);
+    response
+}
+
+/// Adds what every answer carries; replaces what a provider sent under the same names.
+pub(crate) fn complete(headers: &mut HeaderMap, request_id: &str, hsts: Option<&HeaderValue>) {
+    set(headers, SECURITY_HEADERS);
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    if let Some(hsts) = hsts {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+}
+
+/// Name of the header that carries the request's id.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Sets the headers of a table, replacing what is there.
+fn set(headers: &mut HeaderMap, table: &[(&'static str, &'static str)]) {
+    for (name, value) in table {
+        headers.insert(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
+    }
+}
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");

@@ -1,0 +1,275 @@
+//! Bodies on their way: requests with limits, answers with an idle limit and an access log line.
+
+use std::error::Error as StdError;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use openclaw_auth::Code;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::access_log::Record;
+use super::limits::Permit;
+
+/// What goes wrong inside a body.
+pub(crate) type BodyError = Box<dyn StdError + Send + Sync>;
+
+/// The body of a request, read within limits. What it met is told through [`BodyFate`].
+pub(crate) struct RequestBody {
+    incoming: Incoming,
+    left: u64,
+    idle: IdleTimer,
+    fate: Arc<BodyFate>,
+}
+
+impl RequestBody {
+    /// Wraps a body: at most `limit` bytes, and no silence longer than `idle`.
+    pub(crate) fn new(incoming: Incoming, limit: u64, idle: Duration) -> (Self, Arc<BodyFate>) {
+        let fate = Arc::new(BodyFate::default());
+        let body = Self {
+            incoming,
+            left: limit,
+            idle: IdleTimer::new(idle),
+            fate: Arc::clone(&fate),
+        };
+        (body, fate)
+    }
+
+    fn fail(&self, fault: u8) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.fate.fault.store(fault, Ordering::Relaxed);
+        Poll::Ready(Some(Err(io::Error::other("request body refused").into())))
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            match Pin::new(&mut self.incoming).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.idle.rest();
+                    // Trailer fields are never headers, and nothing upstream asked for them.
+                    let Ok(data) = frame.into_data() else {
+                        continue;
+                    };
+                    let size = data.len() as u64;
+                    self.fate.bytes.fetch_add(size, Ordering::Relaxed);
+                    let Some(left) = self.left.checked_sub(size) else {
+                        return self.fail(TOO_LARGE);
+                    };
+                    self.left = left;
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Poll::Ready(Some(Err(_))) => return self.fail(BROKEN),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending if self.idle.is_over(cx) => return self.fail(IDLE),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// What became of a request body.
+#[derive(Debug, Default)]
+pub(crate) struct BodyFate {
+    fault: AtomicU8,
+    bytes: AtomicU64,
+}
+
+impl BodyFate {
+    /// Bytes received so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Why the body was given up, if it was.
+    pub(crate) fn fault(&self) -> Option<Code> {
+        match self.fault.load(Ordering::Relaxed) {
+            TOO_LARGE => Some(Code::BodyTooLarge),
+            IDLE => Some(Code::BodyTimeout),
+            BROKEN => Some(Code::BodyIncomplete),
+            _ => None,
+        }
+    }
+}
+
+const TOO_LARGE: u8 = 1;
+const IDLE: u8 = 2;
+const BROKEN: u8 = 3;
+
+/// The body of an answer. Dropping it ends the request: the log line is written then.
+pub(crate) struct ReplyBody {
+    content: Content,
+    record: Option<Record>,
+}
+
+enum Content {
+    Full(Option<Bytes>),
+    Stream(Box<Upstream>),
+}
+
+/// What is left of an answer from upstream, and the place it takes among the running ones.
+struct Upstream {
+    incoming: Incoming,
+    idle: IdleTimer,
+    _permit: Permit,
+}
+
+impl ReplyBody {
+    /// A body that is known wholly.
+    pub(crate) fn full(bytes: Bytes) -> Self {
+        Self {
+            content: Content::Full(Some(bytes)),
+            record: None,
+        }
+    }
+
+    /// A body that is passed on as it arrives, with no silence longer than `idle`.
+    pub(crate) fn stream(incoming: Incoming, idle: Duration, permit: Permit) -> Self {
+        let upstream = Upstream {
+            incoming,
+            idle: IdleTimer::new(idle),
+            _permit: permit,
+        };
+        Self {
+            content: Content::Stream(Box::new(upstream)),
+            record: None,
+        }
+    }
+
+    /// Attaches the log line of the request.
+    pub(crate) fn recorded(mut self, record: Record) -> Self {
+        self.record = Some(record);
+        self
+    }
+
+    fn note(&mut self, note: impl FnOnce(&mut Record)) {
+        if let Some(record) = &mut self.record {
+            note(record);
+        }
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let next = match &mut self.content {
+            Content::Full(bytes) => Poll::Ready(Ok(bytes.take())),
+            Content::Stream(upstream) => upstream.poll_data(cx),
+        };
+        match next {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(Some(data))) => {
+                let size = data.len() as u64;
+                let ended = self.is_end_stream();
+                self.note(|record| record.sent(size, ended));
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            Poll::Ready(Ok(None)) => {
+                self.note(|record| record.sent(0, true));
+                Poll::Ready(None)
+            }
+            Poll::Ready(Err((code, error))) => {
+                self.note(|record| record.broken(code));
+                Poll::Ready(Some(Err(error)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Full(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Content::Stream(upstream) => upstream.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Full(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64)
+            }
+            Content::Stream(upstream) => upstream.incoming.size_hint(),
+        }
+    }
+}
+
+impl Upstream {
+    fn poll_data(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, (Code, BodyError)>> {
+        loop {
+            match Pin::new(&mut self.incoming).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.idle.rest();
+                    if let Ok(data) = frame.into_data() {
+                        return Poll::Ready(Ok(Some(data)));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    return Poll::Ready(Err((Code::UpstreamUnreachable, error.into())));
+                }
+                Poll::Ready(None) => return Poll::Ready(Ok(None)),
+                Poll::Pending if self.idle.is_over(cx) => {
+                    let error = io::Error::from(io::ErrorKind::TimedOut);
+                    return Poll::Ready(Err((Code::UpstreamTimeout, error.into())));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+/// Measures silence: armed by the first wait, disarmed by progress.
+struct IdleTimer {
+    limit: Duration,
+    armed: bool,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl IdleTimer {
+    fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            armed: false,
+            sleep: None,
+        }
+    }
+
+    fn rest(&mut self) {
+        self.armed = false;
+    }
+
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        let limit = self.limit;
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(limit)));
+        if !self.armed {
+            sleep.as_mut().reset(Instant::now() + limit);
+            self.armed = true;
+        }
+        sleep.as_mut().poll(cx).is_ready()
+    }
+}

@@ -1,0 +1,251 @@
+//! The seam to the engine: everything the server asks of it, and nothing else.
+//!
+//! The server knows these two traits and [`open`] only, so its tests can put slow reloads,
+//! panics and denials of any kind behind it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hyper::HeaderMap;
+use openclaw_auth::access::{AccessRequest, ConnectionKind, Headers, Overrides};
+use openclaw_auth::{Code, Engine, Error, Event, Issue, Options, SecretText};
+use serde_json::Value;
+
+/// The engine: the current snapshot, and what changes it.
+pub(crate) trait Core: Send + Sync {
+    /// The current snapshot. Never waits.
+    fn snapshot(&self) -> Arc<dyn Snapshot>;
+    /// Reads and resolves everything again. Blocks; keeps the last good snapshot on failure.
+    fn reload(&self) -> Result<Reloaded, Error>;
+    /// Takes the events that happened since the last call.
+    fn events(&self) -> Vec<Event>;
+    /// Ends a running reload and its programs, for shutting down.
+    fn cancel(&self);
+}
+
+/// One generation of settings, secrets and access rules.
+pub(crate) trait Snapshot: Send + Sync {
+    /// Its number.
+    fn generation(&self) -> u64;
+    /// The state folder.
+    fn state_dir(&self) -> &Path;
+    /// The resolved secret at a path.
+    fn secret(&self, path: &str) -> Result<&SecretText, Error>;
+    /// The effective setting at a path; secrets inside it are not readable.
+    fn value(&self, path: &str) -> Result<Option<&Value>, Error>;
+    /// Whether this request may use the gateway, and as whom.
+    fn authorize(&self, facts: &Facts<'_>) -> Result<Identity, Box<Denied>>;
+    /// Mode of authentication: `trusted-proxy`, `token`, `password` or `none`.
+    fn auth_mode(&self) -> &str;
+    /// Whether an address is one of `gateway.trustedProxies`.
+    fn is_trusted_proxy(&self, peer: IpAddr) -> bool;
+    /// Whether the peer is on this machine and no header says that somebody is behind it.
+    fn is_local_direct(&self, facts: &Facts<'_>) -> bool;
+    /// The `Strict-Transport-Security` header for this connection, if any.
+    fn strict_transport_security(&self, facts: &Facts<'_>) -> Option<&str>;
+}
+
+/// What is known about a request when access is decided.
+pub(crate) struct Facts<'a> {
+    /// Peer address and port.
+    pub(crate) remote: &'a str,
+    /// Own address and port of the connection.
+    pub(crate) local: &'a str,
+    /// Every header line in arrival order.
+    pub(crate) headers: &'a HeaderMap,
+    /// Whether the request asks for a WebSocket.
+    pub(crate) websocket: bool,
+}
+
+impl<'a> Facts<'a> {
+    fn request<'r>(&'r self, lines: &'r Lines<'a>) -> AccessRequest<'r> {
+        AccessRequest {
+            remote: Some(self.remote),
+            local: Some(self.local),
+            headers: lines,
+            kind: if self.websocket {
+                ConnectionKind::WebSocket
+            } else {
+                ConnectionKind::Http
+            },
+            tls: false,
+            credentials: None,
+        }
+    }
+}
+
+/// Who the caller is.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    /// How the caller was recognised.
+    pub(crate) method: &'static str,
+    /// Name of the user, in trusted-proxy mode.
+    pub(crate) user: Option<String>,
+    /// Address of the client behind the proxies.
+    pub(crate) client_ip: Option<IpAddr>,
+    /// Whether the caller may use administrative routes.
+    pub(crate) is_admin: bool,
+    /// The whole identity as every language shows it.
+    pub(crate) json: Value,
+}
+
+/// Why a caller is refused.
+#[derive(Debug, Clone)]
+pub(crate) struct Denied {
+    /// Stable code.
+    pub(crate) code: Code,
+    /// Status of the answer.
+    pub(crate) status: u16,
+    /// Body of the answer; without the reason when reasons are to be hidden.
+    pub(crate) body: Value,
+    /// Value of `WWW-Authenticate`, when one belongs into the answer.
+    pub(crate) challenge: Option<&'static str>,
+    /// When a retry makes sense, in milliseconds.
+    pub(crate) retry_after_ms: Option<u64>,
+    /// How long to wait before answering, in milliseconds.
+    pub(crate) penalty_ms: u32,
+}
+
+/// What a successful reload did.
+#[derive(Debug, Clone)]
+pub(crate) struct Reloaded {
+    /// Number of the new snapshot.
+    pub(crate) generation: u64,
+    /// What a person should look at.
+    pub(crate) warnings: Vec<Value>,
+}
+
+/// How to open the engine.
+#[derive(Default)]
+pub(crate) struct OpenRequest {
+    /// Configuration file, when not the default one.
+    pub(crate) config: Option<PathBuf>,
+    /// State folder, when not the default one.
+    pub(crate) state_dir: Option<PathBuf>,
+    /// The whole configuration as text, instead of a file.
+    pub(crate) source_text: Option<String>,
+    /// The whole environment, instead of the process's.
+    pub(crate) env: Option<BTreeMap<String, String>>,
+    /// Settings about access from the command line.
+    pub(crate) access: Overrides,
+}
+
+/// Opens the engine.
+///
+/// # Errors
+///
+/// Whatever keeps the first snapshot from being built.
+pub(crate) fn open(request: OpenRequest) -> Result<Arc<dyn Core>, Error> {
+    let mut options = Options::new();
+    if let Some(path) = request.config {
+        options = options.config_path(path);
+    }
+    if let Some(text) = request.source_text {
+        options = options.config_text(text);
+    }
+    if let Some(path) = request.state_dir {
+        options = options.state_dir(path);
+    }
+    if let Some(env) = request.env {
+        options = options.env(env);
+    }
+    options = options
+        .require_access(true)
+        .access_overrides(request.access);
+    Ok(Arc::new(Engine::open(options)?))
+}
+
+impl Core for Engine {
+    fn snapshot(&self) -> Arc<dyn Snapshot> {
+        Self::snapshot(self)
+    }
+
+    fn reload(&self) -> Result<Reloaded, Error> {
+        let report = Self::reload(self)?;
+        let issues = report.snapshot().issues();
+        Ok(Reloaded {
+            generation: report.generation(),
+            warnings: issues.iter().map(Issue::to_json).collect(),
+        })
+    }
+
+    fn events(&self) -> Vec<Event> {
+        Self::events(self)
+    }
+
+    fn cancel(&self) {
+        Self::cancel(self);
+    }
+}
+
+impl Snapshot for openclaw_auth::Snapshot {
+    fn generation(&self) -> u64 {
+        Self::generation(self)
+    }
+
+    fn state_dir(&self) -> &Path {
+        &self.locations().state
+    }
+
+    fn secret(&self, path: &str) -> Result<&SecretText, Error> {
+        Self::secret(self, path)
+    }
+
+    fn value(&self, path: &str) -> Result<Option<&Value>, Error> {
+        Self::value(self, path)
+    }
+
+    fn authorize(&self, facts: &Facts<'_>) -> Result<Identity, Box<Denied>> {
+        let decision = self
+            .access()
+            .authorize(Some(&facts.request(&Lines(facts.headers))));
+        match decision {
+            Ok(identity) => Ok(Identity {
+                method: identity.method.as_str(),
+                json: identity.to_json(),
+                client_ip: identity.client_ip,
+                is_admin: self.access().is_admin(&identity),
+                user: identity.user,
+            }),
+            Err(denied) => Err(Box::new(Denied {
+                code: denied.code(),
+                status: denied.http_status(),
+                body: denied.body(self.access().hides_reasons()),
+                challenge: denied.challenge(),
+                retry_after_ms: denied.retry_after_ms(),
+                penalty_ms: denied.penalty_ms(),
+            })),
+        }
+    }
+
+    fn auth_mode(&self) -> &str {
+        self.access().mode().as_str()
+    }
+
+    fn is_trusted_proxy(&self, peer: IpAddr) -> bool {
+        self.access().is_trusted_proxy(peer)
+    }
+
+    fn is_local_direct(&self, facts: &Facts<'_>) -> bool {
+        self.access()
+            .is_local_direct(&facts.request(&Lines(facts.headers)))
+    }
+
+    fn strict_transport_security(&self, facts: &Facts<'_>) -> Option<&str> {
+        self.access()
+            .strict_transport_security(&facts.request(&Lines(facts.headers)))
+    }
+}
+
+/// A header map shows every line, repeated ones too, in the order in which names arrived.
+struct Lines<'a>(&'a HeaderMap);
+
+impl Headers for Lines<'_> {
+    fn each<'h>(&'h self, visit: &mut dyn FnMut(&'h str, &'h [u8])) {
+        for (name, value) in self.0 {
+            visit(name.as_str(), value.as_bytes());
+        }
+    }
+}

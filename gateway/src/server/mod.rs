@@ -1,0 +1,292 @@
+//! The reference gateway: a small real server in front of the engine.
+
+mod access_log;
+mod answer;
+mod bind;
+mod body;
+mod checks;
+mod connection;
+mod core_api;
+mod demo;
+mod failure;
+mod limits;
+mod pid_file;
+mod proxy;
+mod reload;
+mod routes;
+mod settings;
+mod signals;
+mod state;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openclaw_auth::host::Host;
+use openclaw_auth::{Code, Error};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
+
+pub(crate) use bind::BindOptions;
+pub(crate) use core_api::OpenRequest;
+
+use self::access_log::AccessLog;
+use self::bind::{Listening, Machine, Plan};
+use self::connection::{ACCEPT_PAUSE, Link, Surroundings};
+use self::core_api::Core;
+use self::demo::Demo;
+use self::limits::Limits;
+use self::pid_file::PidFile;
+use self::settings::value;
+use self::signals::{Asked, Signals};
+use self::state::State;
+
+/// How to start the gateway.
+#[derive(Default)]
+pub(crate) struct Launch {
+    /// Where the settings come from.
+    pub(crate) open: OpenRequest,
+    /// Where to listen.
+    pub(crate) bind: BindOptions,
+    /// File of the access log; standard error when absent.
+    pub(crate) access_log: Option<PathBuf>,
+    /// Only check everything, do not listen.
+    pub(crate) check: bool,
+    /// Built-in settings and a built-in provider.
+    pub(crate) demo: bool,
+}
+
+/// How the gateway ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// As asked.
+    Normally,
+    /// A second signal cut the stop short; its number.
+    CutShort(u8),
+}
+
+/// Runs the gateway until it is asked to stop. `print` shows a line to the user.
+///
+/// # Errors
+///
+/// Whatever keeps the gateway from starting; the class of the code says which part.
+pub(crate) fn run(mut launch: Launch, host: &Host, print: &dyn Fn(&str)) -> Result<Ended, Error> {
+    let demo = if launch.demo {
+        Some(Demo::prepare(&mut launch)?)
+    } else {
+        None
+    };
+    let core = core_api::open(launch.open)?;
+    reload::log_events(&*core);
+    let snapshot = core.snapshot();
+    if settings::wants_tls(&*snapshot) {
+        return Err(Error::new(
+            Code::TlsUnsupported,
+            "gateway.tls.enabled: the gateway does not serve TLS itself",
+        )
+        .with_hint("Terminate TLS at the proxy and switch gateway.tls off."));
+    }
+    let machine = Machine::look(&*host.files);
+    let plan = bind::plan(&launch.bind, &*snapshot, machine)?;
+    if launch.check {
+        print(&format!(
+            "configuration is fine: mode {}, port {}, generation {}",
+            snapshot.auth_mode(),
+            plan.port,
+            snapshot.generation()
+        ));
+        return Ok(Ended::Normally);
+    }
+    drop(snapshot);
+    let log = AccessLog::open(Arc::clone(&host.clock), launch.access_log)
+        .map_err(|error| file_failed("access log", &error))?;
+    let runtime = runtime()?;
+    let ended = runtime.block_on(async {
+        let listening = Listening {
+            options: launch.bind,
+            machine,
+            plan: plan.clone(),
+        };
+        let state = State::new(core, Limits::default(), Arc::new(log), listening)?;
+        serve(&state, plan, host, demo, print).await
+    });
+    // A blocked reload must not keep a stopped gateway alive.
+    runtime.shutdown_timeout(match ended {
+        Ok(Ended::Normally) => Duration::from_secs(1),
+        _ => Duration::ZERO,
+    });
+    ended
+}
+
+fn runtime() -> Result<Runtime, Error> {
+    Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_name("openclaw-auth")
+        .enable_all()
+        .build()
+        .map_err(|error| system_failed("no runtime", &error))
+}
+
+async fn serve(
+    state: &Arc<State>,
+    mut plan: Plan,
+    host: &Host,
+    demo: Option<Demo>,
+    print: &dyn Fn(&str),
+) -> Result<Ended, Error> {
+    let mut signals = Signals::new().map_err(|error| system_failed("no signals", &error))?;
+    let listeners = match bind::listen(&plan).await {
+        Err(error) if demo.as_ref().is_some_and(|demo| demo.any_port) => {
+            log::info!("{}; taking another port", error.message());
+            plan.port = 0;
+            bind::listen(&plan).await?
+        }
+        bound => bound?,
+    };
+    let addresses: Vec<SocketAddr> = listeners
+        .iter()
+        .filter_map(|listener| listener.local_addr().ok())
+        .collect();
+    let _pid_file = match demo {
+        Some(_) => None,
+        None => Some(PidFile::write(
+            &host.files,
+            state.core.snapshot().state_dir(),
+        )?),
+    };
+    let (stop, stopping) = watch::channel(false);
+    let (running, ended) = mpsc::channel(1);
+    let around = Surroundings {
+        state: Arc::clone(state),
+        stop: stopping,
+        running,
+    };
+    for listener in listeners {
+        tokio::spawn(accept(listener, around.clone()));
+    }
+    drop(around);
+    announce(&*state.core, &addresses, print);
+    if let Some(demo) = demo {
+        demo.start(&addresses, Arc::clone(&host.clock), print)?;
+    }
+    state.listening();
+
+    while let Asked::Reload = signals.next().await {
+        reload_by_signal(state);
+    }
+    state.draining();
+    state.core.cancel();
+    // Connections that are gone already need no message.
+    let _ = stop.send(true);
+    Ok(drain(state, ended, &mut signals).await)
+}
+
+fn announce(core: &dyn Core, addresses: &[SocketAddr], print: &dyn Fn(&str)) {
+    let snapshot = core.snapshot();
+    let proxies = value(&*snapshot, "/gateway/trustedProxies")
+        .and_then(serde_json::Value::as_array)
+        .map_or(0, Vec::len);
+    log::info!(
+        "openclaw-auth {} started: mode {}, {proxies} trusted proxies, generation {}",
+        env!("CARGO_PKG_VERSION"),
+        snapshot.auth_mode(),
+        snapshot.generation(),
+    );
+    for address in addresses {
+        print(&format!("listening on http://{address}"));
+    }
+}
+
+async fn accept(listener: TcpListener, mut around: Surroundings) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = around.stop.wait_for(|stop| *stop) => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let state = &around.state;
+                let is_proxy = state
+                    .current()
+                    .snapshot
+                    .is_trusted_proxy(peer.ip().to_canonical());
+                let admission = state.connections.admit(peer.ip(), is_proxy, &state.limits);
+                let (Some(admission), Ok(local)) = (admission, stream.local_addr()) else {
+                    log::debug!("{} connections refused", state.connections.refused());
+                    continue;
+                };
+                if let Err(error) = stream.set_nodelay(true) {
+                    log::debug!("no delay: {}", error.kind());
+                }
+                let link = Link::new(peer, local, admission);
+                tokio::spawn(connection::serve(stream, link, around.clone()));
+            }
+            Err(error) if is_of_the_peer(&error) => {}
+            Err(error) => {
+                log::warn!("connections cannot be accepted: {error}");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Whether accepting failed because this one peer went away.
+fn is_of_the_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    )
+}
+
+fn reload_by_signal(state: &Arc<State>) {
+    if let Err(error) = state.log.reopen() {
+        log::error!("the access log cannot be opened again: {}", error.kind());
+    }
+    let reloader = Arc::clone(&state.reloader);
+    tokio::spawn(async move { reloader.reload().await });
+}
+
+/// Waits for the running requests, but not longer than the grace period or a second signal.
+async fn drain(
+    state: &State,
+    mut ended: mpsc::Receiver<Infallible>,
+    signals: &mut Signals,
+) -> Ended {
+    let grace = state.current().settings.shutdown_grace;
+    log::info!("stopping: running requests have {} ms", grace.as_millis());
+    let mut deadline = std::pin::pin!(sleep(grace));
+    loop {
+        tokio::select! {
+            _ = ended.recv() => return Ended::Normally,
+            () = deadline.as_mut() => {
+                log::warn!("requests still running were cut off");
+                return Ended::Normally;
+            }
+            asked = signals.next() => if let Asked::Stop(signal) = asked {
+                return Ended::CutShort(signal);
+            }
+        }
+    }
+}
+
+fn file_failed(what: &str, error: &io::Error) -> Error {
+    Error::new(Code::GatewayFileFailed, format!("{what}: {}", error.kind()))
+}
+
+fn system_failed(what: &str, error: &io::Error) -> Error {
+    Error::new(Code::InternalError, format!("{what}: {}", error.kind()))
+}
+
+const WORKERS: usize = 2;
+const BLOCKING_THREADS: usize = 16;

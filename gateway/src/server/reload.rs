@@ -1,0 +1,135 @@
+//! Reloads: never two at a time; whoever asks meanwhile gets the answer of the running one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use openclaw_auth::{Code, Error};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::bind::Listening;
+use super::core_api::{Core, Reloaded};
+
+/// How a reload ended.
+pub(crate) type Outcome = Arc<Result<Reloaded, Error>>;
+
+/// Runs reloads.
+pub(crate) struct Reloader {
+    core: Arc<dyn Core>,
+    listening: Arc<Listening>,
+    degraded: AtomicBool,
+    running: Mutex<Option<watch::Receiver<Option<Outcome>>>>,
+}
+
+impl Reloader {
+    /// For this engine, in a server that listens there.
+    pub(crate) fn new(core: Arc<dyn Core>, listening: Arc<Listening>) -> Self {
+        Self {
+            core,
+            listening,
+            degraded: AtomicBool::new(false),
+            running: Mutex::new(None),
+        }
+    }
+
+    /// Whether the last reload failed, so that older settings and secrets are in use.
+    pub(crate) fn is_degraded(&self) -> bool {
+        self.degraded.load(Ordering::Relaxed)
+    }
+
+    /// Reloads, or waits for the reload that is running.
+    ///
+    /// The reload goes on when the caller goes away.
+    pub(crate) async fn reload(self: &Arc<Self>) -> Outcome {
+        let mut running = self.join();
+        let ended = running
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|ended| ended.clone());
+        ended.unwrap_or_else(|| {
+            Arc::new(Err(Error::new(
+                Code::InternalError,
+                "the reload ended without a result",
+            )))
+        })
+    }
+
+    fn join(self: &Arc<Self>) -> watch::Receiver<Option<Outcome>> {
+        let mut running = self.running.lock();
+        if let Some(running) = &*running {
+            return running.clone();
+        }
+        let (ended, receiver) = watch::channel(None);
+        *running = Some(receiver.clone());
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            let core = Arc::clone(&this.core);
+            let outcome = tokio::task::spawn_blocking(move || core.reload()).await;
+            let mut outcome = outcome
+                .unwrap_or_else(|_| Err(Error::new(Code::InternalError, "the reload broke off")));
+            this.degraded.store(outcome.is_err(), Ordering::Relaxed);
+            if let Ok(reloaded) = &mut outcome {
+                reloaded.warnings.extend(this.restart_required());
+            }
+            log_outcome(&*this.core, &outcome);
+            this.running.lock().take();
+            // Nobody may be waiting any more.
+            let _ = ended.send(Some(Arc::new(outcome)));
+        });
+        receiver
+    }
+
+    /// A warning when the settings ask for a listener other than the one there is.
+    fn restart_required(&self) -> Option<Value> {
+        let is_current = self.listening.is_wanted_by(&*self.core.snapshot());
+        (!is_current).then(|| {
+            json!({
+                "code": Code::RestartRequired.as_str(),
+                "message": "address, port and TLS of the listener change with a restart only",
+            })
+        })
+    }
+}
+
+/// Writes the engine's events to the log.
+pub(crate) fn log_events(core: &dyn Core) {
+    for event in core.events() {
+        log::info!(
+            "{} (generation {}): {}",
+            event.code(),
+            event.generation(),
+            event.message()
+        );
+    }
+}
+
+/// The failures of an error, one by one, as values for people and scripts.
+pub(crate) fn errors(error: &Error) -> Vec<Value> {
+    match error.details().get("failures").and_then(Value::as_array) {
+        Some(list) if !list.is_empty() => list.clone(),
+        _ => vec![error.to_json()],
+    }
+}
+
+fn log_outcome(core: &dyn Core, outcome: &Result<Reloaded, Error>) {
+    log_events(core);
+    match outcome {
+        Ok(reloaded) => {
+            log::info!("reloaded, generation {}", reloaded.generation);
+            for warning in &reloaded.warnings {
+                log::warn!("{warning}");
+            }
+        }
+        Err(error) => {
+            log::error!(
+                "reload refused, the last good settings stay: {}",
+                error.message()
+            );
+            for failure in errors(error) {
+                log::error!("{failure}");
+            }
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The routes, and the order in which a request is judged: form, caller, route, body.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::header::HeaderMap;
+use hyper::{Method, Request, Response, StatusCode};
+use openclaw_auth::Code;
+use serde_json::{Value, json};
+
+use super::access_log::Record;
+use super::answer;
+use super::body::ReplyBody;
+use super::checks;
+use super::connection::Link;
+use super::core_api::{Denied, Identity};
+use super::failure::Failure;
+use super::proxy;
+use super::reload;
+use super::settings::Current;
+use super::state::State;
+
+/// Everything that belongs to one request beside the request itself.
+pub(crate) struct Call<'a> {
+    /// The server.
+    pub(crate) state: &'a Arc<State>,
+    /// The connection it came on.
+    pub(crate) link: &'a Link,
+    /// The snapshot that answers it.
+    pub(crate) current: &'a Current,
+    /// Its line in the access log.
+    pub(crate) record: &'a mut Record,
+}
+
+/// A row of the route table.
+struct Route {
+    path: Path,
+    methods: &'static [Method],
+    /// The methods as the `Allow` header shows them.
+    allow: &'static str,
+    caller: Caller,
+    handler: Handler,
+}
+
+enum Path {
+    Is(&'static [&'static str]),
+    Below(&'static str),
+}
+
+#[derive(PartialEq, Eq, Clone, Copy)]
+enum Caller {
+    Anyone,
+    Known,
+    Admin,
+}
+
+#[derive(Clone, Copy)]
+enum Handler {
+    Live,
+    Ready,
+    WhoAmI,
+    Reload,
+    Proxy,
+}
+
+const ROUTES: &[Route] = &[
+    Route {
+        path: Path::Is(&["/health", "/healthz"]),
+        methods: &[Method::GET, Method::HEAD],
+        allow: "GET, HEAD",
+        caller: Caller::Anyone,
+        handler: Handler::Live,
+    },
+    Route {
+        path: Path::Is(&["/ready", "/readyz"]),
+        methods: &[Method::GET, Method::HEAD],
+        allow: "GET, HEAD",
+        caller: Caller::Anyone,
+        handler: Handler::Ready,
+    },
+    Route {
+        path: Path::Is(&["/_auth/whoami"]),
+        methods: &[Method::GET],
+        allow: "GET",
+        caller: Caller::Known,
+        handler: Handler::WhoAmI,
+    },
+    Route {
+        path: Path::Is(&["/_auth/reload"]),
+        methods: &[Method::POST],
+        allow: "POST",
+        caller: Caller::Admin,
+        handler: Handler::Reload,
+    },
+    Route {
+        path: Path::Below("/proxy/"),
+        methods: &[],
+        allow: "",
+        caller: Caller::Known,
+        handler: Handler::Proxy,
+    },
+];
+
+/// Answers one request.
+///
+/// # Errors
+///
+/// A failure that becomes the answer.
+pub(crate) async fn answer(
+    call: &mut Call<'_>,
+    request: Request<Incoming>,
+) -> Result<Response<ReplyBody>, Failure> {
+    checks::head(&request, &call.state.limits).map_err(|code| Failure::new(code).closing())?;
+    let route = ROUTES
+        .iter()
+        .find(|route| route.serves(request.uri().path()));
+    if let Some(route) = route.filter(|route| route.caller == Caller::Anyone) {
+        route.check_method(request.method())?;
+        return Ok(match route.handler {
+            Handler::Ready => ready(call, &request),
+            _ => answer::json(StatusCode::OK, &json!({"ok": true, "status": "live"})),
+        });
+    }
+    if request.uri().query().is_some_and(checks::has_credential) {
+        return Err(Code::CredentialInQuery.into());
+    }
+    let identity = authenticate(call, &request).await?;
+    let route = route.ok_or(Code::NotFound)?;
+    route.check_method(request.method())?;
+    if route.caller == Caller::Admin && !identity.is_admin {
+        return Err(Code::AdminRequired.into());
+    }
+    match route.handler {
+        Handler::Proxy => proxy::forward(call, &identity, request).await,
+        Handler::Reload => {
+            check_own_body(request.headers(), call.state.limits.own_body)?;
+            Ok(reload(call).await)
+        }
+        _ => Ok(who_am_i(call, &identity)),
+    }
+}
+
+impl Route {
+    fn serves(&self, path: &str) -> bool {
+        match self.path {
+            Path::Is(paths) => paths.contains(&path),
+            Path::Below(prefix) => path.starts_with(prefix),
+        }
+    }
+
+    fn check_method(&self, method: &Method) -> Result<(), Failure> {
+        if self.methods.is_empty() || self.methods.contains(method) {
+            return Ok(());
+        }
+        Err(Failure::new(Code::MethodNotAllowed).allowing(self.allow))
+    }
+}
+
+async fn authenticate(
+    call: &mut Call<'_>,
+    request: &Request<Incoming>,
+) -> Result<Identity, Failure> {
+    if call.current.settings.is_exposed {
+        return Err(Failure::new(Code::GatewayBindWithoutAuth));
+    }
+    match authorize(call, request) {
+        Ok(identity) => {
+            call.link.admission.authenticated();
+            call.record.accepted(&identity);
+            Ok(identity)
+        }
+        Err(denied) => {
+            call.record.refused();
+            if denied.penalty_ms > 0 {
+                tokio::time::sleep(Duration::from_millis(u64::from(denied.penalty_ms))).await;
+            }
+            Err(Failure::denied(*denied))
+        }
+    }
+}
+
+fn authorize(call: &Call<'_>, request: &Request<Incoming>) -> Result<Identity, Box<Denied>> {
+    call.current
+        .snapshot
+        .authorize(&call.link.facts(request.headers()))
+}
+
+/// Whether the server is ready; why not is for callers on this machine or with credentials.
+fn ready(call: &Call<'_>, request: &Request<Incoming>) -> Response<ReplyBody> {
+    let failing = call.state.failing();
+    let facts = call.link.facts(request.headers());
+    let is_local = call.current.snapshot.is_local_direct(&facts);
+    let mut body = json!({"ready": failing.is_empty()});
+    if is_local || authorize(call, request).is_ok() {
+        let uptime = call.state.started.elapsed().as_millis();
+        body = json!({
+            "ready": failing.is_empty(),
+            "failing": failing,
+            "uptimeMs": u64::try_from(uptime).unwrap_or(u64::MAX),
+        });
+    }
+    let status = if failing.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    answer::json(status, &body)
+}
+
+fn who_am_i(call: &Call<'_>, identity: &Identity) -> Response<ReplyBody> {
+    let mut body = identity.json.clone();
+    if let Value::Object(members) = &mut body {
+        members.insert("requestId".to_owned(), call.record.request_id().into());
+    }
+    answer::json(StatusCode::OK, &body)
+}
+
+async fn reload(call: &Call<'_>) -> Response<ReplyBody> {
+    match &*call.state.reloader.reload().await {
+        Ok(reloaded) => answer::json(
+            StatusCode::OK,
+            &json!({
+                "reloaded": true,
+                "snapshot": reloaded.generation,
+                "warnings": reloaded.warnings,
+            }),
+        ),
+        Err(error) => answer::json(
+            StatusCode::CONFLICT,
+            &json!({"reloaded": false, "errors": reload::errors(error)}),
+        ),
+    }
+}
+
+/// The gateway's own routes read no body; one that is too long is not even skipped over.
+fn check_own_body(headers: &HeaderMap, limit: u64) -> Result<(), Failure> {
+    if proxy::declared_length(headers).is_some_and(|length| length > limit) {
+        return Err(Failure::new(Code::BodyTooLarge).closing());
+    }
+    Ok(())
+}
+
+/// The caller's request id, when it has the form of one; proxies set it to follow a request.
+pub(crate) fn given_request_id(headers: &HeaderMap) -> Option<String> {
+    let mut lines = headers.get_all(answer::REQUEST_ID).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else {
+        return None;
+    };
+    let text = line.to_str().ok()?;
+    let is_fine = (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    is_fine.then(|| text.to_owned())
+}
+
+/// Whether an answer has a body at all (RFC 9112, section 6.3).
+pub(crate) fn has_body(is_head: bool, status: StatusCode) -> bool {
+    !is_head && status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
+}

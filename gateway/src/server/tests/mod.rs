@@ -1,0 +1,6 @@
+//! The running server, seen from the wire.
+
+mod forwarding;
+mod life;
+mod requests;
+mod routes;
