@@ -22,8 +22,8 @@ pub use host::Host;
 pub use json::Path;
 pub use secrets::{
     ApplyReport, AuditReport, AuditStatus, Diagnostic, Failure, Finding, Origin, Plan, PlanBuilder,
-    PredicateFacts, ProviderReport, Registry, Scope, SecretRef, SecretSource, SecretValue,
-    Selection,
+    PredicateFacts, Progress, ProviderReport, Registry, Running, Scope, SecretRef, SecretSource,
+    SecretValue, Selection,
 };
 pub use snapshot::{Snapshot, SurfaceInfo};
 pub use text::{REDACTED, SecretText, mask};

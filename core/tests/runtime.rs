@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openclaw_auth::host::sim::{self, Sim};
-use openclaw_auth::{Engine, Options, Proposal, WatchStep, Watcher};
+use openclaw_auth::{Engine, Options, Progress, Proposal, WatchStep, Watcher};
 use serde_json::json;
 
 const CONFIG: &str = "/home/u/.openclaw/openclaw.json";
@@ -261,4 +261,24 @@ fn single_references_are_resolved_for_tools() {
             "secret_ref_invalid",
         ]
     );
+}
+
+#[test]
+fn another_thread_sees_who_is_waited_for() {
+    let sim = world();
+    let progress = Progress::new();
+    let seen = progress.clone();
+    sim.program("/s/x", move |_| {
+        let running = seen.running();
+        assert_eq!(running.len(), 1);
+        assert_eq!(running[0].provider, "x");
+        assert_eq!(seen.counts(), (1, 2));
+        sim::exited(0, "v", "")
+    });
+    let options = Options::new()
+        .with_host(sim.host())
+        .progress(progress.clone());
+    Engine::open(options).unwrap();
+    assert!(progress.running().is_empty());
+    assert_eq!(progress.counts(), (2, 2));
 }

@@ -7,7 +7,7 @@ use crate::config::{self, Watched};
 use crate::error::Result;
 use crate::host::{Cancel, Host};
 use crate::secrets::{
-    self, Apply, ApplyReport, Audit, AuditReport, Loaded, Plan, Rules, SecretValue, Stop, deadline,
+    self, Apply, ApplyReport, Audit, AuditReport, Loaded, Plan, Rules, SecretValue, Stop,
 };
 
 /// How to audit.
@@ -39,7 +39,7 @@ impl Options {
             read: self.read_options(),
             rules: Arc::new(Rules::new(&self.registry_copy())),
             allow_exec: audit.allow_exec,
-            stop: self.stop(),
+            stop: self.stop(&host, &Cancel::default()),
         }
         .run()
     }
@@ -62,16 +62,9 @@ impl Options {
             plan,
             dry_run: apply.dry_run,
             allow_exec: apply.allow_exec,
-            stop: self.stop(),
+            stop: self.stop(&host, &Cancel::default()),
         }
         .run()
-    }
-
-    fn stop(&self) -> Stop {
-        Stop {
-            deadline: deadline(&self.host(), self.deadline_ms()),
-            cancel: Cancel::default(),
-        }
     }
 }
 
@@ -95,11 +88,8 @@ impl Options {
         let source = config::read(&host, &self.read_options());
         let rules = Arc::new(Rules::new(&self.registry_copy()));
         let loaded = secrets::load(&host, source, rules, &mut Watched::new())?;
-        Ok(RefResolver {
-            host,
-            loaded,
-            stop: self.stop(),
-        })
+        let stop = self.stop(&host, &Cancel::default());
+        Ok(RefResolver { host, loaded, stop })
     }
 }
 

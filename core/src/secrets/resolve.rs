@@ -12,6 +12,7 @@ use super::exec::ExecProvider;
 use super::failure::{Diagnostic, Failure, Fault, Scope};
 use super::file;
 use super::path_policy::{PathKind, PathPolicy};
+use super::progress::Progress;
 use super::provider::{EnvSettings, ExecSettings, FileSettings, Found, Providers, Settings};
 use super::reference::{SecretRef, SecretSource};
 use super::value::Resolved;
@@ -33,12 +34,13 @@ pub(super) struct GroupResult {
     pub(super) runs: usize,
 }
 
-/// What ends an activation early.
+/// What ends an activation early, and who looks on.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stop {
     /// On the host's monotonic clock.
     pub(crate) deadline: Option<Duration>,
     pub(crate) cancel: Cancel,
+    pub(crate) progress: Progress,
 }
 
 impl Stop {
@@ -262,6 +264,7 @@ impl Resolver<'_> {
     /// Runs groups side by side; results are taken in the groups' order whatever the timing.
     fn run_all(&self, groups: &[Group<'_>], resolution: &mut Resolution) {
         let workers = self.providers.limits.concurrency.min(groups.len());
+        self.stop.progress.expect(groups.len());
         let results: Vec<Slot> = groups.iter().map(|_| Slot::default()).collect();
         let next = AtomicUsize::new(0);
         let work = || {
@@ -270,7 +273,10 @@ impl Resolver<'_> {
                 groups.get(index).zip(results.get(index))
             } {
                 let start = self.host.clock.monotonic();
+                let progress = &self.stop.progress;
+                progress.start(group.source, group.alias, start);
                 let result = self.run(group);
+                progress.finish(group.source, group.alias);
                 *slot.lock() = Some((result, self.host.clock.monotonic().saturating_sub(start)));
             }
         };
