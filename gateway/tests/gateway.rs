@@ -259,3 +259,33 @@ fn a_port_in_use_ends_with_5() {
     assert_eq!(output.status.code(), Some(5), "{stderr}");
     assert!(stderr.contains("already be running"), "{stderr}");
 }
+
+#[test]
+fn certificates_that_cannot_be_used_end_with_6() {
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join("openclaw.json");
+    let start = |tls: &str| {
+        let text =
+            format!(r#"{{gateway: {{auth: {{mode: "none"}}, tls: {{enabled: true, {tls}}}}}}}"#);
+        write_file(&config, &text);
+        run(
+            &["gateway", "--check", "--config", config.to_str().unwrap()],
+            home.path(),
+        )
+    };
+    let output = start("autoGenerate: false");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{stderr}");
+    assert!(stderr.contains("tls_cert_key_missing"), "{stderr}");
+    let output = start("minVersion: '1.0'");
+    assert_eq!(output.status.code(), Some(3));
+    let output = start("");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("fingerprint (SHA-256) "), "{stderr}");
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests prepare files as users do")]
+fn write_file(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+}

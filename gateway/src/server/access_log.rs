@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::body::BodyFate;
-use super::connection::Busy;
 use super::core_api::Identity;
+use super::link::Busy;
 
 /// Where the lines go.
 pub(crate) struct AccessLog {
@@ -351,6 +351,11 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        if self.complete
+            && let Some(busy) = &mut self.busy
+        {
+            busy.complete();
+        }
         let log = Arc::clone(&self.log);
         log.finish(self);
     }

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use super::core_api::Snapshot;
 use super::settings;
+use super::tls::Tls;
 
 /// The port when nothing names another one.
 pub(crate) const DEFAULT_PORT: u16 = 18789;
@@ -56,6 +57,15 @@ impl Plan {
             Wanted::Everything => false,
         })
     }
+
+    /// The addresses by number.
+    pub(crate) fn ips(&self) -> Vec<IpAddr> {
+        let ip = |wanted: &Wanted| match wanted {
+            Wanted::Required(ip) | Wanted::IfThere(ip) => *ip,
+            Wanted::Everything => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        self.addresses.iter().map(ip).collect()
+    }
 }
 
 /// What the server listens on, and what led to it.
@@ -67,13 +77,16 @@ pub(crate) struct Listening {
     pub(crate) machine: Machine,
     /// The outcome.
     pub(crate) plan: Plan,
+    /// TLS, unless it is off.
+    pub(crate) tls: Option<Tls>,
 }
 
 impl Listening {
     /// Whether these settings would lead to the same listener.
     pub(crate) fn is_wanted_by(&self, snapshot: &dyn Snapshot) -> bool {
         let wanted = plan(&self.options, snapshot, self.machine);
-        wanted.is_ok_and(|wanted| wanted == self.plan) && !settings::wants_tls(snapshot)
+        wanted.is_ok_and(|wanted| wanted == self.plan)
+            && settings::wants_tls(snapshot) == self.tls.is_some()
     }
 }
 

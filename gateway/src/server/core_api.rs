@@ -31,6 +31,8 @@ pub(crate) trait Snapshot: Send + Sync {
     fn generation(&self) -> u64;
     /// The state folder.
     fn state_dir(&self) -> &Path;
+    /// The home folder, for `~` in settings.
+    fn home_dir(&self) -> &Path;
     /// The resolved secret at a path.
     fn secret(&self, path: &str) -> Result<&SecretText, Error>;
     /// The effective setting at a path; secrets inside it are not readable.
@@ -57,6 +59,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) headers: &'a HeaderMap,
     /// Whether the request asks for a WebSocket.
     pub(crate) websocket: bool,
+    /// Whether the gateway itself terminates TLS.
+    pub(crate) tls: bool,
 }
 
 impl<'a> Facts<'a> {
@@ -70,7 +74,7 @@ impl<'a> Facts<'a> {
             } else {
                 ConnectionKind::Http
             },
-            tls: false,
+            tls: self.tls,
             credentials: None,
         }
     }
@@ -187,6 +191,10 @@ impl Snapshot for openclaw_auth::Snapshot {
 
     fn state_dir(&self) -> &Path {
         &self.locations().state
+    }
+
+    fn home_dir(&self) -> &Path {
+        &self.locations().home
     }
 
     fn secret(&self, path: &str) -> Result<&SecretText, Error> {

@@ -10,6 +10,7 @@ mod core_api;
 mod demo;
 mod failure;
 mod limits;
+mod link;
 mod pid_file;
 mod proxy;
 mod reload;
@@ -21,6 +22,8 @@ mod state;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod watched;
 
 use std::convert::Infallible;
 use std::io;
@@ -41,14 +44,15 @@ pub(crate) use core_api::OpenRequest;
 
 use self::access_log::AccessLog;
 use self::bind::{Listening, Machine, Plan};
-use self::connection::{ACCEPT_PAUSE, Link, Surroundings};
-use self::core_api::Core;
+use self::connection::{ACCEPT_PAUSE, Surroundings};
 use self::demo::Demo;
 use self::limits::Limits;
+use self::link::Link;
 use self::pid_file::PidFile;
 use self::settings::value;
 use self::signals::{Asked, Signals};
 use self::state::State;
+use self::tls::Tls;
 
 /// How to start the gateway.
 #[derive(Default)]
@@ -88,15 +92,12 @@ pub(crate) fn run(mut launch: Launch, host: &Host, print: &dyn Fn(&str)) -> Resu
     let core = core_api::open(launch.open)?;
     reload::log_events(&*core);
     let snapshot = core.snapshot();
-    if settings::wants_tls(&*snapshot) {
-        return Err(Error::new(
-            Code::TlsUnsupported,
-            "gateway.tls.enabled: the gateway does not serve TLS itself",
-        )
-        .with_hint("Terminate TLS at the proxy and switch gateway.tls off."));
-    }
     let machine = Machine::look(&*host.files);
     let plan = bind::plan(&launch.bind, &*snapshot, machine)?;
+    let tls = Tls::open(&*snapshot, host, &plan.ips())?;
+    for notice in tls.iter().flat_map(Tls::notices) {
+        log::warn!("{} ({})", notice.message, notice.code);
+    }
     if launch.check {
         print(&format!(
             "configuration is fine: mode {}, port {}, generation {}",
@@ -115,6 +116,7 @@ pub(crate) fn run(mut launch: Launch, host: &Host, print: &dyn Fn(&str)) -> Resu
             options: launch.bind,
             machine,
             plan: plan.clone(),
+            tls,
         };
         let state = State::new(core, Limits::default(), Arc::new(log), listening)?;
         serve(&state, plan, host, demo, print).await
@@ -175,7 +177,7 @@ async fn serve(
         tokio::spawn(accept(listener, around.clone()));
     }
     drop(around);
-    announce(&*state.core, &addresses, print);
+    announce(state, &addresses, print);
     if let Some(demo) = demo {
         demo.start(&addresses, Arc::clone(&host.clock), print)?;
     }
@@ -191,8 +193,13 @@ async fn serve(
     Ok(drain(state, ended, &mut signals).await)
 }
 
-fn announce(core: &dyn Core, addresses: &[SocketAddr], print: &dyn Fn(&str)) {
-    let snapshot = core.snapshot();
+fn announce(state: &State, addresses: &[SocketAddr], print: &dyn Fn(&str)) {
+    let snapshot = state.core.snapshot();
+    let scheme = if state.tls().is_some() {
+        "https"
+    } else {
+        "http"
+    };
     let proxies = value(&*snapshot, "/gateway/trustedProxies")
         .and_then(serde_json::Value::as_array)
         .map_or(0, Vec::len);
@@ -203,7 +210,7 @@ fn announce(core: &dyn Core, addresses: &[SocketAddr], print: &dyn Fn(&str)) {
         snapshot.generation(),
     );
     for address in addresses {
-        print(&format!("listening on http://{address}"));
+        print(&format!("listening on {scheme}://{address}"));
     }
 }
 
@@ -228,7 +235,7 @@ async fn accept(listener: TcpListener, mut around: Surroundings) {
                 if let Err(error) = stream.set_nodelay(true) {
                     log::debug!("no delay: {}", error.kind());
                 }
-                let link = Link::new(peer, local, admission);
+                let link = Link::new(peer, local, state.tls().is_some(), admission);
                 tokio::spawn(connection::serve(stream, link, around.clone()));
             }
             Err(error) if is_of_the_peer(&error) => {}

@@ -65,20 +65,39 @@ impl Reloader {
         *running = Some(receiver.clone());
         let this = Arc::clone(self);
         tokio::spawn(async move {
-            let core = Arc::clone(&this.core);
-            let outcome = tokio::task::spawn_blocking(move || core.reload()).await;
-            let mut outcome = outcome
+            let that = Arc::clone(&this);
+            let outcome = tokio::task::spawn_blocking(move || that.read()).await;
+            let outcome = outcome
                 .unwrap_or_else(|_| Err(Error::new(Code::InternalError, "the reload broke off")));
             this.degraded.store(outcome.is_err(), Ordering::Relaxed);
-            if let Ok(reloaded) = &mut outcome {
-                reloaded.warnings.extend(this.restart_required());
-            }
             log_outcome(&*this.core, &outcome);
             this.running.lock().take();
             // Nobody may be waiting any more.
             let _ = ended.send(Some(Arc::new(outcome)));
         });
         receiver
+    }
+
+    /// Blocks: runs programs and reads files.
+    fn read(&self) -> Result<Reloaded, Error> {
+        let mut reloaded = self.core.reload()?;
+        reloaded.warnings.extend(self.restart_required());
+        reloaded.warnings.extend(self.renew_tls());
+        Ok(reloaded)
+    }
+
+    /// Reads certificates and keys again; what is wrong with them leaves the old ones in use.
+    fn renew_tls(&self) -> Vec<Value> {
+        let Some(tls) = &self.listening.tls else {
+            return Vec::new();
+        };
+        match tls.reload(&*self.core.snapshot()) {
+            Ok(notices) => notices
+                .iter()
+                .map(|notice| json!({"code": notice.code.as_str(), "message": notice.message}))
+                .collect(),
+            Err(error) => vec![error.to_json()],
+        }
     }
 
     /// A warning when the settings ask for a listener other than the one there is.

@@ -13,9 +13,10 @@ use super::access_log::Record;
 use super::answer;
 use super::body::ReplyBody;
 use super::checks;
-use super::connection::Link;
+use super::connection::Surroundings;
 use super::core_api::{Denied, Identity};
 use super::failure::Failure;
+use super::link::Link;
 use super::proxy;
 use super::reload;
 use super::settings::Current;
@@ -23,6 +24,8 @@ use super::state::State;
 
 /// Everything that belongs to one request beside the request itself.
 pub(crate) struct Call<'a> {
+    /// What the connection belongs to.
+    pub(crate) around: &'a Surroundings,
     /// The server.
     pub(crate) state: &'a Arc<State>,
     /// The connection it came on.

@@ -15,13 +15,14 @@ use super::limits::{Connections, Forwarded, Limits};
 use super::proxy::UpstreamClient;
 use super::reload::Reloader;
 use super::settings::{Current, Settings};
+use super::tls::Tls;
 
 /// The running server.
 pub(crate) struct State {
     /// The engine.
     pub(crate) core: Arc<dyn Core>,
     /// What is bounded.
-    pub(crate) limits: Limits,
+    pub(crate) limits: Arc<Limits>,
     /// The access log.
     pub(crate) log: Arc<AccessLog>,
     /// The open connections.
@@ -65,7 +66,7 @@ impl State {
             draining: AtomicBool::new(false),
             ids: RequestIds::new()?,
             core,
-            limits,
+            limits: Arc::new(limits),
             log,
             place,
             current,
@@ -91,6 +92,11 @@ impl State {
         self.ids.next()
     }
 
+    /// TLS of the listener, unless it is off.
+    pub(crate) fn tls(&self) -> Option<&Tls> {
+        self.place.tls.as_ref()
+    }
+
     /// The server accepts connections now.
     pub(crate) fn listening(&self) {
         self.listening.store(true, Ordering::Relaxed);
@@ -107,6 +113,7 @@ impl State {
             ("starting", !self.listening.load(Ordering::Relaxed)),
             ("draining", self.draining.load(Ordering::Relaxed)),
             ("secrets", self.reloader.is_degraded()),
+            ("tls", self.tls().is_some_and(Tls::is_failing)),
         ]
         .into_iter()
         .filter_map(|(name, holds)| holds.then_some(name))

@@ -23,6 +23,7 @@ use super::connection::Surroundings;
 use super::core_api::{Core, Denied, Facts, Identity, Reloaded, Snapshot};
 use super::limits::Limits;
 use super::state::State;
+use super::tls::Tls;
 
 /// A snapshot made of plain values.
 pub(super) struct FakeSnapshot {
@@ -66,6 +67,10 @@ impl Snapshot for FakeSnapshot {
 
     fn state_dir(&self) -> &Path {
         Path::new("")
+    }
+
+    fn home_dir(&self) -> &Path {
+        Path::new("/home/nobody")
     }
 
     fn secret(&self, path: &str) -> Result<&SecretText, Error> {
@@ -130,10 +135,8 @@ impl Snapshot for FakeSnapshot {
     }
 
     fn strict_transport_security(&self, facts: &Facts<'_>) -> Option<&str> {
-        facts
-            .headers
-            .contains_key("x-forwarded-proto")
-            .then_some("max-age=300")
+        let is_secure = facts.tls || facts.headers.contains_key("x-forwarded-proto");
+        is_secure.then_some("max-age=300")
     }
 }
 
@@ -195,6 +198,11 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) async fn start(core: Arc<FakeCore>, limits: Limits) -> Self {
+        Self::launch(core, limits, None).await
+    }
+
+    /// A server with any engine, perhaps with TLS.
+    pub(super) async fn launch(core: Arc<dyn Core>, limits: Limits, tls: Option<Tls>) -> Self {
         let log = Arc::new(AccessLog::in_memory(Host::real().clock));
         let listening = Listening {
             options: BindOptions {
@@ -212,6 +220,7 @@ impl Server {
                 ],
                 port: 0,
             },
+            tls,
         };
         let state = State::new(core, limits, log, listening).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -275,6 +284,17 @@ impl Server {
             ))
             .await;
         Answer::parse(&text)
+    }
+
+    /// Waits until every connection has ended and given its place back.
+    pub(super) async fn has_no_connections(&self) {
+        for _ in 0..300 {
+            if self.state.connections.open() == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{} connections stay open", self.state.connections.open());
     }
 
     /// The access log, once it has this many lines.
