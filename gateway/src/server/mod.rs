@@ -13,11 +13,13 @@ mod limits;
 mod link;
 mod pid_file;
 mod proxy;
+mod readiness;
 mod reload;
 mod routes;
 mod settings;
 mod signals;
 mod state;
+mod status;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -181,12 +183,12 @@ async fn serve(
     if let Some(demo) = demo {
         demo.start(&addresses, Arc::clone(&host.clock), print)?;
     }
-    state.listening();
+    state.readiness.listening();
 
     while let Asked::Reload = signals.next().await {
         reload_by_signal(state);
     }
-    state.draining();
+    state.readiness.draining();
     state.core.cancel();
     // Connections that are gone already need no message.
     let _ = stop.send(true);

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::bind::Listening;
 use super::core_api::{Core, Reloaded};
+use super::readiness::Readiness;
 
 /// How a reload ended.
 pub(crate) type Outcome = Arc<Result<Reloaded, Error>>;
@@ -18,16 +19,25 @@ pub(crate) type Outcome = Arc<Result<Reloaded, Error>>;
 pub(crate) struct Reloader {
     core: Arc<dyn Core>,
     listening: Arc<Listening>,
+    readiness: Arc<Readiness>,
     degraded: AtomicBool,
+    /// Number of the snapshot of the last reload that worked.
+    generation: watch::Sender<u64>,
     running: Mutex<Option<watch::Receiver<Option<Outcome>>>>,
 }
 
 impl Reloader {
     /// For this engine, in a server that listens there.
-    pub(crate) fn new(core: Arc<dyn Core>, listening: Arc<Listening>) -> Self {
+    pub(crate) fn new(
+        core: Arc<dyn Core>,
+        listening: Arc<Listening>,
+        readiness: Arc<Readiness>,
+    ) -> Self {
         Self {
+            generation: watch::Sender::new(core.snapshot().generation()),
             core,
             listening,
+            readiness,
             degraded: AtomicBool::new(false),
             running: Mutex::new(None),
         }
@@ -36,6 +46,11 @@ impl Reloader {
     /// Whether the last reload failed, so that older settings and secrets are in use.
     pub(crate) fn is_degraded(&self) -> bool {
         self.degraded.load(Ordering::Relaxed)
+    }
+
+    /// Tells about every snapshot that a reload brings.
+    pub(crate) fn generations(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
     }
 
     /// Reloads, or waits for the reload that is running.
@@ -70,6 +85,10 @@ impl Reloader {
             let outcome = outcome
                 .unwrap_or_else(|_| Err(Error::new(Code::InternalError, "the reload broke off")));
             this.degraded.store(outcome.is_err(), Ordering::Relaxed);
+            this.readiness.changed();
+            if let Ok(reloaded) = &outcome {
+                this.generation.send_replace(reloaded.generation);
+            }
             log_outcome(&*this.core, &outcome);
             this.running.lock().take();
             // Nobody may be waiting any more.

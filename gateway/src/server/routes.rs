@@ -21,6 +21,7 @@ use super::proxy;
 use super::reload;
 use super::settings::Current;
 use super::state::State;
+use super::status;
 
 /// Everything that belongs to one request beside the request itself.
 pub(crate) struct Call<'a> {
@@ -63,6 +64,7 @@ enum Handler {
     Live,
     Ready,
     WhoAmI,
+    Status,
     Reload,
     Proxy,
 }
@@ -88,6 +90,13 @@ const ROUTES: &[Route] = &[
         allow: "GET",
         caller: Caller::Known,
         handler: Handler::WhoAmI,
+    },
+    Route {
+        path: Path::Is(&["/_auth/status"]),
+        methods: &[Method::GET],
+        allow: "GET",
+        caller: Caller::Known,
+        handler: Handler::Status,
     },
     Route {
         path: Path::Is(&["/_auth/reload"]),
@@ -140,6 +149,10 @@ pub(crate) async fn answer(
             check_own_body(request.headers(), call.state.limits.own_body)?;
             Ok(reload(call).await)
         }
+        Handler::Status => Ok(answer::json(
+            StatusCode::OK,
+            &status::document(call.state, call.current),
+        )),
         _ => Ok(who_am_i(call, &identity)),
     }
 }

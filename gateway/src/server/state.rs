@@ -1,7 +1,7 @@
 //! What all connections share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use openclaw_auth::Error;
 use openclaw_auth::host;
@@ -13,6 +13,7 @@ use super::bind::Listening;
 use super::core_api::Core;
 use super::limits::{Connections, Forwarded, Limits};
 use super::proxy::UpstreamClient;
+use super::readiness::Readiness;
 use super::reload::Reloader;
 use super::settings::{Current, Settings};
 use super::tls::Tls;
@@ -33,11 +34,11 @@ pub(crate) struct State {
     pub(crate) upstream: UpstreamClient,
     /// Runs reloads, one at a time.
     pub(crate) reloader: Arc<Reloader>,
+    /// Whether the server is ready.
+    pub(crate) readiness: Arc<Readiness>,
     /// When the server was made.
     pub(crate) started: Instant,
     place: Arc<Listening>,
-    listening: AtomicBool,
-    draining: AtomicBool,
     current: RwLock<Arc<Current>>,
     ids: RequestIds,
 }
@@ -56,14 +57,18 @@ impl State {
     ) -> Result<Arc<Self>, Error> {
         let place = Arc::new(listening);
         let current = RwLock::new(Arc::new(read(&*core, &place)));
+        let readiness = Arc::new(Readiness::default());
         Ok(Arc::new(Self {
             connections: Arc::default(),
             forwarded: Arc::default(),
             upstream: UpstreamClient::new(limits.connect),
-            reloader: Arc::new(Reloader::new(Arc::clone(&core), Arc::clone(&place))),
+            reloader: Arc::new(Reloader::new(
+                Arc::clone(&core),
+                Arc::clone(&place),
+                Arc::clone(&readiness),
+            )),
             started: Instant::now(),
-            listening: AtomicBool::new(false),
-            draining: AtomicBool::new(false),
+            readiness,
             ids: RequestIds::new()?,
             core,
             limits: Arc::new(limits),
@@ -97,27 +102,14 @@ impl State {
         self.place.tls.as_ref()
     }
 
-    /// The server accepts connections now.
-    pub(crate) fn listening(&self) {
-        self.listening.store(true, Ordering::Relaxed);
-    }
-
-    /// The server is about to stop.
-    pub(crate) fn draining(&self) {
-        self.draining.store(true, Ordering::Relaxed);
-    }
-
     /// Why the server is not ready; empty when it is.
     pub(crate) fn failing(&self) -> Vec<&'static str> {
-        [
-            ("starting", !self.listening.load(Ordering::Relaxed)),
-            ("draining", self.draining.load(Ordering::Relaxed)),
-            ("secrets", self.reloader.is_degraded()),
-            ("tls", self.tls().is_some_and(Tls::is_failing)),
-        ]
-        .into_iter()
-        .filter_map(|(name, holds)| holds.then_some(name))
-        .collect()
+        self.readiness.failing(|| {
+            vec![
+                ("secrets", self.reloader.is_degraded()),
+                ("tls", self.tls().is_some_and(Tls::is_failing)),
+            ]
+        })
     }
 }
 

@@ -20,7 +20,9 @@ use tokio::time::timeout;
 use super::access_log::AccessLog;
 use super::bind::{BindOptions, Listening, Machine, Plan, Wanted};
 use super::connection::Surroundings;
-use super::core_api::{Core, Denied, Facts, Identity, Reloaded, Snapshot};
+use super::core_api::{
+    self, Core, CredentialInfo, Denied, Facts, Identity, OpenRequest, Reloaded, Snapshot,
+};
 use super::limits::Limits;
 use super::state::State;
 use super::tls::Tls;
@@ -80,6 +82,10 @@ impl Snapshot for FakeSnapshot {
 
     fn value(&self, path: &str) -> Result<Option<&Value>, Error> {
         Ok(self.values.pointer(path))
+    }
+
+    fn credentials(&self) -> Vec<CredentialInfo> {
+        Vec::new()
     }
 
     /// `Authorization: Bearer good` is let in, as the user in `x-user` if there is one; with
@@ -188,6 +194,19 @@ impl Core for FakeCore {
     fn cancel(&self) {}
 }
 
+/// The real engine on settings given as text, with an environment of its own.
+pub(super) fn real_core(settings: &Value, env: &[(&str, &str)]) -> Arc<dyn Core> {
+    let env = env
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    core_api::open(OpenRequest {
+        source_text: Some(settings.to_string()),
+        env: Some(env.collect()),
+        ..OpenRequest::default()
+    })
+    .unwrap()
+}
+
 /// A server on a free loopback port.
 pub(super) struct Server {
     pub(super) address: SocketAddr,
@@ -233,7 +252,7 @@ impl Server {
             running,
         };
         tokio::spawn(super::accept(listener, around));
-        state.listening();
+        state.readiness.listening();
         Self {
             address,
             state,

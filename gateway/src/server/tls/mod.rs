@@ -3,7 +3,7 @@
 mod generate;
 mod material;
 mod settings;
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests;
 
 use std::net::IpAddr;

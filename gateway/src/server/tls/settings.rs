@@ -162,18 +162,18 @@ mod tests {
     use super::super::super::testing::FakeSnapshot;
     use super::*;
 
-    fn read(tls: Value) -> Result<Option<TlsSettings>, Error> {
+    fn read(tls: &Value) -> Result<Option<TlsSettings>, Error> {
         TlsSettings::read(&FakeSnapshot::new(json!({"gateway": {"tls": tls}})))
     }
 
     #[test]
     fn defaults_and_choices() {
-        assert_eq!(read(json!({})).unwrap(), None);
+        assert_eq!(read(&json!({})).unwrap(), None);
         assert_eq!(
-            read(json!({"enabled": false, "certPath": "/x"})).unwrap(),
+            read(&json!({"enabled": false, "certPath": "/x"})).unwrap(),
             None
         );
-        let plain = read(json!({"enabled": true})).unwrap().unwrap();
+        let plain = read(&json!({"enabled": true})).unwrap().unwrap();
         assert!(plain.cert.ends_with("gateway/tls/gateway-cert.pem"));
         assert!(plain.key.ends_with("gateway/tls/gateway-key.pem"));
         assert!(plain.auto_generate && !plain.allows_1_2);
@@ -181,7 +181,7 @@ mod tests {
         let full = json!({"enabled": true, "autoGenerate": false, "certPath": "~/c.pem",
             "keyPath": "/k.pem", "caPath": "ca.pem", "clientAuth": "require",
             "minVersion": "1.2"});
-        let full = read(full).unwrap().unwrap();
+        let full = read(&full).unwrap().unwrap();
         assert_eq!(full.cert, Path::new("/home/nobody/c.pem"));
         assert_eq!(full.key, Path::new("/k.pem"));
         assert_eq!(full.client_auth, ClientAuth::Require);
@@ -218,7 +218,7 @@ mod tests {
                 Code::TlsCaRequired,
             ),
         ] {
-            assert_eq!(read(tls.clone()).unwrap_err().code(), code, "{tls}");
+            assert_eq!(read(&tls).unwrap_err().code(), code, "{tls}");
         }
     }
 }

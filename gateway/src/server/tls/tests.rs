@@ -1,4 +1,5 @@
 //! Certificates from real files, and handshakes with a real client.
+#![cfg(unix)]
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
