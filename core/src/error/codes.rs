@@ -643,9 +643,15 @@ codes! {
         HostInvalid "host_invalid"
             "The request has no Host line, several, an unusable one, or one that differs from its target."
             "Send exactly one Host line that names the gateway.";
+        MessageInvalid "message_invalid"
+            "A message on the WebSocket cannot be understood."
+            "Send JSON objects with `id` and `method` as text frames.";
         MethodNotAllowed "method_not_allowed"
             "The route does not have this method."
             "Use one of the methods in the Allow header.";
+        MethodUnknown "method_unknown"
+            "A message on the WebSocket names a method that does not exist."
+            "Use whoami, status or ping.";
         MethodUnsupported "method_unsupported"
             "The gateway does not serve CONNECT and TRACE requests."
             "Use another method.";
@@ -691,6 +697,9 @@ codes! {
         UpstreamUnreachable "upstream_unreachable"
             "The provider cannot be reached, or its answer is not HTTP."
             "Check baseUrl, the network and the provider's certificate.";
+        WebsocketRequired "websocket_required"
+            "The route opens a WebSocket, and the request is no such handshake."
+            "Make the proxy pass Upgrade and Connection on, and use HTTP/1.1 for this route.";
         UsageError "usage_error"
             "The command line cannot be understood."
             "Run the command with --help.";

@@ -55,7 +55,7 @@ pub(crate) async fn serve(stream: TcpStream, link: Link, mut around: Surrounding
     let handshake = timeout(around.state.limits.handshake, tls.acceptor().accept(stream));
     let stream = tokio::select! {
         done = handshake => done,
-        _ = around.stop.wait_for(|stop| *stop) => return,
+        () = stopped(&mut around.stop) => return,
     };
     match stream {
         Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(H2) => {
@@ -65,6 +65,12 @@ pub(crate) async fn serve(stream: TcpStream, link: Link, mut around: Surrounding
         Ok(Err(error)) => log::debug!("{}: no TLS: {error}", link.peer),
         Err(_) => log::debug!("{}: the TLS handshake takes too long", link.peer),
     }
+}
+
+/// Returns when the server stops.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // Without a sender the server is gone, too.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// A stream of bytes in both directions.
@@ -145,7 +151,7 @@ async fn drive<C: Future>(
                 Look::TooLong => return,
             },
             () = link.flooded() => break,
-            _ = around.stop.wait_for(|stop| *stop), if !is_stopping => {
+            () = stopped(&mut around.stop), if !is_stopping => {
                 is_stopping = true;
                 finish(connection.as_mut());
             }
@@ -222,6 +228,7 @@ async fn handle(
     if version == Version::HTTP_2 {
         // RFC 9113, section 8.2.2: streams end by themselves.
         response.headers_mut().remove(header::CONNECTION);
+        response.headers_mut().remove(header::UPGRADE);
     }
     let status = response.status();
     record.answered(status.as_u16(), code, routes::has_body(is_head, status));

@@ -241,7 +241,11 @@ impl Snapshot for openclaw_auth::Snapshot {
                 Some(CredentialInfo {
                     provider: provider.clone(),
                     path: surface.path().to_owned(),
-                    kind: if key == "headers" { "header" } else { "api_key" },
+                    kind: if key == "headers" {
+                        "header"
+                    } else {
+                        "api_key"
+                    },
                     origin: surface.origin().as_str(),
                     source: surface.reference().map(ToString::to_string),
                     masked: secret.map(|secret| mask(secret.expose())),

@@ -29,6 +29,8 @@ pub(crate) struct Limits {
     pub(crate) handshake: Duration,
     /// How long a peer may leave what is written to it unread.
     pub(crate) write_stall: Duration,
+    /// Between two pings of a WebSocket.
+    pub(crate) ping: Duration,
     /// HTTP/2 streams of one connection at the same time.
     pub(crate) streams: u32,
     /// Requests of one connection that the peer gives up within 30 seconds.
@@ -66,6 +68,7 @@ impl Default for Limits {
             head_time: Duration::from_secs(10),
             handshake: Duration::from_secs(10),
             write_stall: Duration::from_secs(60),
+            ping: Duration::from_secs(30),
             streams: 100,
             resets: 200,
             body_idle: Duration::from_secs(30),

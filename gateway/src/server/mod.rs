@@ -26,6 +26,7 @@ mod testing;
 mod tests;
 mod tls;
 mod watched;
+mod websocket;
 
 use std::convert::Infallible;
 use std::io;
@@ -220,7 +221,7 @@ async fn accept(listener: TcpListener, mut around: Surroundings) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = around.stop.wait_for(|stop| *stop) => return,
+            () = connection::stopped(&mut around.stop) => return,
         };
         match accepted {
             Ok((stream, peer)) => {

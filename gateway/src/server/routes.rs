@@ -22,6 +22,7 @@ use super::reload;
 use super::settings::Current;
 use super::state::State;
 use super::status;
+use super::websocket;
 
 /// Everything that belongs to one request beside the request itself.
 pub(crate) struct Call<'a> {
@@ -30,7 +31,7 @@ pub(crate) struct Call<'a> {
     /// The server.
     pub(crate) state: &'a Arc<State>,
     /// The connection it came on.
-    pub(crate) link: &'a Link,
+    pub(crate) link: &'a Arc<Link>,
     /// The snapshot that answers it.
     pub(crate) current: &'a Current,
     /// Its line in the access log.
@@ -67,6 +68,7 @@ enum Handler {
     Status,
     Reload,
     Proxy,
+    WebSocket,
 }
 
 const ROUTES: &[Route] = &[
@@ -104,6 +106,13 @@ const ROUTES: &[Route] = &[
         allow: "POST",
         caller: Caller::Admin,
         handler: Handler::Reload,
+    },
+    Route {
+        path: Path::Is(&["/ws"]),
+        methods: &[Method::GET],
+        allow: "GET",
+        caller: Caller::Known,
+        handler: Handler::WebSocket,
     },
     Route {
         path: Path::Below("/proxy/"),
@@ -149,6 +158,7 @@ pub(crate) async fn answer(
             check_own_body(request.headers(), call.state.limits.own_body)?;
             Ok(reload(call).await)
         }
+        Handler::WebSocket => websocket::open(call, identity, request),
         Handler::Status => Ok(answer::json(
             StatusCode::OK,
             &status::document(call.state, call.current),
@@ -273,5 +283,8 @@ pub(crate) fn given_request_id(headers: &HeaderMap) -> Option<String> {
 
 /// Whether an answer has a body at all (RFC 9112, section 6.3).
 pub(crate) fn has_body(is_head: bool, status: StatusCode) -> bool {
-    !is_head && status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
+    !is_head
+        && !status.is_informational()
+        && status != StatusCode::NO_CONTENT
+        && status != StatusCode::NOT_MODIFIED
 }

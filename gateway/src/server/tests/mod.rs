@@ -4,3 +4,4 @@ mod forwarding;
 mod life;
 mod requests;
 mod routes;
+mod websocket;
