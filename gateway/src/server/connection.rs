@@ -186,7 +186,7 @@ async fn handle(
         .strict_transport_security(&link.facts(request.headers()));
     let hsts = hsts.and_then(|hsts| HeaderValue::from_str(hsts).ok());
     let mut record = Record::begin(
-        Arc::clone(&state.log),
+        state,
         Arrival {
             request_id,
             peer: link.peer.ip(),

@@ -29,6 +29,10 @@ pub(crate) trait Core: Send + Sync {
 pub(crate) trait Snapshot: Send + Sync {
     /// Its number.
     fn generation(&self) -> u64;
+    /// When it was activated, in milliseconds since 1970.
+    fn activated_at_ms(&self) -> u64;
+    /// Callers whose wrong credentials are remembered, and how many of them are locked out.
+    fn limited(&self) -> (usize, usize);
     /// The state folder.
     fn state_dir(&self) -> &Path;
     /// The home folder, for `~` in settings.
@@ -42,7 +46,7 @@ pub(crate) trait Snapshot: Send + Sync {
     /// Whether this request may use the gateway, and as whom.
     fn authorize(&self, facts: &Facts<'_>) -> Result<Identity, Box<Denied>>;
     /// Mode of authentication: `trusted-proxy`, `token`, `password` or `none`.
-    fn auth_mode(&self) -> &str;
+    fn auth_mode(&self) -> &'static str;
     /// Whether an address is one of `gateway.trustedProxies`.
     fn is_trusted_proxy(&self, peer: IpAddr) -> bool;
     /// Whether the peer is on this machine and no header says that somebody is behind it.
@@ -210,6 +214,15 @@ impl Snapshot for openclaw_auth::Snapshot {
         Self::generation(self)
     }
 
+    fn activated_at_ms(&self) -> u64 {
+        Self::activated_at_ms(self)
+    }
+
+    fn limited(&self) -> (usize, usize) {
+        let limiter = self.access().limiter();
+        (limiter.keys(), limiter.lockouts())
+    }
+
     fn state_dir(&self) -> &Path {
         &self.locations().state
     }
@@ -278,7 +291,7 @@ impl Snapshot for openclaw_auth::Snapshot {
         }
     }
 
-    fn auth_mode(&self) -> &str {
+    fn auth_mode(&self) -> &'static str {
         self.access().mode().as_str()
     }
 

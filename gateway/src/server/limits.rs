@@ -194,6 +194,13 @@ impl Forwarded {
     }
 }
 
+impl Forwarded {
+    /// Requests that are being forwarded.
+    pub(crate) fn running(&self) -> usize {
+        self.0.lock().total
+    }
+}
+
 /// The place of one forwarded request; given back on drop.
 #[derive(Debug)]
 pub(crate) struct Permit {

@@ -11,6 +11,7 @@ mod demo;
 mod failure;
 mod limits;
 mod link;
+mod metrics;
 mod pid_file;
 mod proxy;
 mod readiness;
@@ -179,6 +180,14 @@ async fn serve(
     for listener in listeners {
         tokio::spawn(accept(listener, around.clone()));
     }
+    if let Some(address) = plan.metrics {
+        let listener = bind::listen_for_metrics(address)?;
+        if let Ok(address) = listener.local_addr() {
+            print(&format!("metrics on http://{address}/metrics"));
+        }
+        tokio::spawn(metrics::listen(listener, around.clone()));
+    }
+    tokio::spawn(summarise(Arc::clone(&state.log), around.stop.clone()));
     drop(around);
     announce(state, &addresses, print);
     if let Some(demo) = demo {
@@ -193,7 +202,9 @@ async fn serve(
     state.core.cancel();
     // Connections that are gone already need no message.
     let _ = stop.send(true);
-    Ok(drain(state, ended, &mut signals).await)
+    let ended = drain(state, ended, &mut signals).await;
+    state.log.summarise(true);
+    Ok(ended)
 }
 
 fn announce(state: &State, addresses: &[SocketAddr], print: &dyn Fn(&str)) {
@@ -257,6 +268,16 @@ fn is_of_the_peer(error: &io::Error) -> bool {
         error.kind(),
         ConnectionAborted | ConnectionReset | Interrupted
     )
+}
+
+/// Tells once per second about denials that the access log left out.
+async fn summarise(log: Arc<AccessLog>, mut stop: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = sleep(Duration::from_secs(1)) => log.summarise(false),
+            () = connection::stopped(&mut stop) => return,
+        }
+    }
 }
 
 fn reload_by_signal(state: &Arc<State>) {

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::bind::Listening;
 use super::core_api::{Core, Reloaded};
+use super::metrics::Metrics;
 use super::readiness::Readiness;
 
 /// How a reload ended.
@@ -20,6 +21,7 @@ pub(crate) struct Reloader {
     core: Arc<dyn Core>,
     listening: Arc<Listening>,
     readiness: Arc<Readiness>,
+    metrics: Arc<Metrics>,
     degraded: AtomicBool,
     /// Number of the snapshot of the last reload that worked.
     generation: watch::Sender<u64>,
@@ -32,12 +34,14 @@ impl Reloader {
         core: Arc<dyn Core>,
         listening: Arc<Listening>,
         readiness: Arc<Readiness>,
+        metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             generation: watch::Sender::new(core.snapshot().generation()),
             core,
             listening,
             readiness,
+            metrics,
             degraded: AtomicBool::new(false),
             running: Mutex::new(None),
         }
@@ -86,6 +90,7 @@ impl Reloader {
                 .unwrap_or_else(|_| Err(Error::new(Code::InternalError, "the reload broke off")));
             this.degraded.store(outcome.is_err(), Ordering::Relaxed);
             this.readiness.changed();
+            this.metrics.reloaded(outcome.is_ok());
             if let Ok(reloaded) = &outcome {
                 this.generation.send_replace(reloaded.generation);
             }

@@ -17,6 +17,7 @@ use super::connection::Surroundings;
 use super::core_api::{Denied, Identity};
 use super::failure::Failure;
 use super::link::Link;
+use super::metrics;
 use super::proxy;
 use super::reload;
 use super::settings::Current;
@@ -40,6 +41,8 @@ pub(crate) struct Call<'a> {
 
 /// A row of the route table.
 struct Route {
+    /// The path as metrics show it.
+    template: &'static str,
     path: Path,
     methods: &'static [Method],
     /// The methods as the `Allow` header shows them.
@@ -66,6 +69,7 @@ enum Handler {
     Ready,
     WhoAmI,
     Status,
+    Metrics,
     Reload,
     Proxy,
     WebSocket,
@@ -73,6 +77,7 @@ enum Handler {
 
 const ROUTES: &[Route] = &[
     Route {
+        template: "/healthz",
         path: Path::Is(&["/health", "/healthz"]),
         methods: &[Method::GET, Method::HEAD],
         allow: "GET, HEAD",
@@ -80,6 +85,7 @@ const ROUTES: &[Route] = &[
         handler: Handler::Live,
     },
     Route {
+        template: "/readyz",
         path: Path::Is(&["/ready", "/readyz"]),
         methods: &[Method::GET, Method::HEAD],
         allow: "GET, HEAD",
@@ -87,6 +93,7 @@ const ROUTES: &[Route] = &[
         handler: Handler::Ready,
     },
     Route {
+        template: "/_auth/whoami",
         path: Path::Is(&["/_auth/whoami"]),
         methods: &[Method::GET],
         allow: "GET",
@@ -94,6 +101,7 @@ const ROUTES: &[Route] = &[
         handler: Handler::WhoAmI,
     },
     Route {
+        template: "/_auth/status",
         path: Path::Is(&["/_auth/status"]),
         methods: &[Method::GET],
         allow: "GET",
@@ -101,6 +109,7 @@ const ROUTES: &[Route] = &[
         handler: Handler::Status,
     },
     Route {
+        template: "/_auth/reload",
         path: Path::Is(&["/_auth/reload"]),
         methods: &[Method::POST],
         allow: "POST",
@@ -108,6 +117,15 @@ const ROUTES: &[Route] = &[
         handler: Handler::Reload,
     },
     Route {
+        template: "/_auth/metrics",
+        path: Path::Is(&["/_auth/metrics"]),
+        methods: &[Method::GET],
+        allow: "GET",
+        caller: Caller::Known,
+        handler: Handler::Metrics,
+    },
+    Route {
+        template: "/ws",
         path: Path::Is(&["/ws"]),
         methods: &[Method::GET],
         allow: "GET",
@@ -115,6 +133,7 @@ const ROUTES: &[Route] = &[
         handler: Handler::WebSocket,
     },
     Route {
+        template: "/proxy/{provider}",
         path: Path::Below("/proxy/"),
         methods: &[],
         allow: "",
@@ -136,6 +155,9 @@ pub(crate) async fn answer(
     let route = ROUTES
         .iter()
         .find(|route| route.serves(request.uri().path()));
+    if let Some(route) = route {
+        call.record.routed(route.template);
+    }
     if let Some(route) = route.filter(|route| route.caller == Caller::Anyone) {
         route.check_method(request.method())?;
         return Ok(match route.handler {
@@ -158,6 +180,7 @@ pub(crate) async fn answer(
             check_own_body(request.headers(), call.state.limits.own_body)?;
             Ok(reload(call).await)
         }
+        Handler::Metrics => Ok(answer::metrics(metrics::page(call.state))),
         Handler::WebSocket => websocket::open(call, identity, request),
         Handler::Status => Ok(answer::json(
             StatusCode::OK,
@@ -190,7 +213,13 @@ async fn authenticate(
     if call.current.settings.is_exposed {
         return Err(Failure::new(Code::GatewayBindWithoutAuth));
     }
-    match authorize(call, request) {
+    let decision = authorize(call, request);
+    call.state.metrics.decided(
+        call.current.snapshot.auth_mode(),
+        checks::is_websocket(request.headers()),
+        decision.as_ref().err().map(|denied| denied.code),
+    );
+    match decision {
         Ok(identity) => {
             call.link.admission.authenticated();
             call.record.accepted(&identity);

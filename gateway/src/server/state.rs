@@ -12,6 +12,7 @@ use super::access_log::AccessLog;
 use super::bind::Listening;
 use super::core_api::Core;
 use super::limits::{Connections, Forwarded, Limits};
+use super::metrics::Metrics;
 use super::proxy::UpstreamClient;
 use super::readiness::Readiness;
 use super::reload::Reloader;
@@ -34,6 +35,8 @@ pub(crate) struct State {
     pub(crate) upstream: UpstreamClient,
     /// Runs reloads, one at a time.
     pub(crate) reloader: Arc<Reloader>,
+    /// What is counted.
+    pub(crate) metrics: Arc<Metrics>,
     /// Whether the server is ready.
     pub(crate) readiness: Arc<Readiness>,
     /// When the server was made.
@@ -58,6 +61,7 @@ impl State {
         let place = Arc::new(listening);
         let current = RwLock::new(Arc::new(read(&*core, &place)));
         let readiness = Arc::new(Readiness::default());
+        let metrics = Arc::new(Metrics::default());
         Ok(Arc::new(Self {
             connections: Arc::default(),
             forwarded: Arc::default(),
@@ -66,7 +70,9 @@ impl State {
                 Arc::clone(&core),
                 Arc::clone(&place),
                 Arc::clone(&readiness),
+                Arc::clone(&metrics),
             )),
+            metrics,
             started: Instant::now(),
             readiness,
             ids: RequestIds::new()?,

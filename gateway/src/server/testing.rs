@@ -67,6 +67,14 @@ impl Snapshot for FakeSnapshot {
         self.generation
     }
 
+    fn activated_at_ms(&self) -> u64 {
+        0
+    }
+
+    fn limited(&self) -> (usize, usize) {
+        (0, 0)
+    }
+
     fn state_dir(&self) -> &Path {
         Path::new("")
     }
@@ -125,7 +133,7 @@ impl Snapshot for FakeSnapshot {
         }
     }
 
-    fn auth_mode(&self) -> &str {
+    fn auth_mode(&self) -> &'static str {
         self.mode
     }
 
@@ -238,6 +246,7 @@ impl Server {
                     Wanted::IfThere(Ipv6Addr::LOCALHOST.into()),
                 ],
                 port: 0,
+                metrics: None,
             },
             tls,
         };
@@ -251,7 +260,8 @@ impl Server {
             stop: stopping,
             running,
         };
-        tokio::spawn(super::accept(listener, around));
+        tokio::spawn(super::accept(listener, around.clone()));
+        tokio::spawn(super::summarise(Arc::clone(&state.log), around.stop));
         state.readiness.listening();
         Self {
             address,

@@ -53,6 +53,7 @@ pub(crate) fn open(
         unanswered: 0,
     };
     tokio::spawn(async move {
+        let _counted = session.around.state.metrics.websocket();
         match upgrade.await {
             Ok(upgraded) => session.run(upgraded).await,
             Err(error) => log::debug!("{}: no upgrade: {error}", session.link.peer),
