@@ -37,7 +37,11 @@ impl Gateway {
         let address = line
             .trim()
             .strip_prefix("listening on http://")
-            .unwrap_or_else(|| panic!("no address: {line}\n{}", text_of(child.stderr.take())))
+            .unwrap_or_else(|| {
+                // It may still run; its output ends with it.
+                let _ = child.kill();
+                panic!("no address: {line}\n{}", text_of(child.stderr.take()))
+            })
             .parse()
             .unwrap();
         Self {

@@ -180,16 +180,19 @@ async fn serve(
     for listener in listeners {
         tokio::spawn(accept(listener, around.clone()));
     }
-    if let Some(address) = plan.metrics {
-        let listener = bind::listen_for_metrics(address)?;
-        if let Ok(address) = listener.local_addr() {
-            print(&format!("metrics on http://{address}/metrics"));
-        }
+    let metrics = plan.metrics.map(bind::listen_for_metrics).transpose()?;
+    let metrics_address = metrics
+        .as_ref()
+        .and_then(|listener| listener.local_addr().ok());
+    if let Some(listener) = metrics {
         tokio::spawn(metrics::listen(listener, around.clone()));
     }
     tokio::spawn(summarise(Arc::clone(&state.log), around.stop.clone()));
     drop(around);
     announce(state, &addresses, print);
+    if let Some(address) = metrics_address {
+        print(&format!("metrics on http://{address}/metrics"));
+    }
     if let Some(demo) = demo {
         demo.start(&addresses, Arc::clone(&host.clock), print)?;
     }
