@@ -655,6 +655,9 @@ codes! {
         MethodUnsupported "method_unsupported"
             "The gateway does not serve CONNECT and TRACE requests."
             "Use another method.";
+        ModelUnknown "model_unknown"
+            "The request names no model that belongs to a configured provider."
+            "Name it as provider/model, list it in models.providers.<id>.models, or set agents.defaults.model.";
         NotFound "not_found"
             "The gateway has no such route."
             "Check the path.";

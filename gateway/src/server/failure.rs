@@ -205,6 +205,11 @@ const ROWS: &[(Code, u16, &str)] = &[
         "the route does not have this method",
     ),
     (Code::MethodUnsupported, 400, "the method is not supported"),
+    (
+        Code::ModelUnknown,
+        400,
+        "the model belongs to no configured provider; name it as provider/model",
+    ),
     (Code::NotFound, 404, "no such route"),
     (
         Code::Overloaded,

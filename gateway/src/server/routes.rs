@@ -72,6 +72,7 @@ enum Handler {
     Metrics,
     Reload,
     Proxy,
+    ProxyByModel,
     WebSocket,
 }
 
@@ -140,6 +141,14 @@ const ROUTES: &[Route] = &[
         caller: Caller::Known,
         handler: Handler::Proxy,
     },
+    Route {
+        template: "/v1",
+        path: Path::Below("/v1/"),
+        methods: &[],
+        allow: "",
+        caller: Caller::Known,
+        handler: Handler::ProxyByModel,
+    },
 ];
 
 /// Answers one request.
@@ -176,6 +185,7 @@ pub(crate) async fn answer(
     }
     match route.handler {
         Handler::Proxy => proxy::forward(call, &identity, request).await,
+        Handler::ProxyByModel => proxy::forward_by_model(call, &identity, request).await,
         Handler::Reload => {
             check_own_body(request.headers(), call.state.limits.own_body)?;
             Ok(reload(call).await)
