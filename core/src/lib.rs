@@ -21,7 +21,7 @@ pub use secrets::{
     Diagnostic, Failure, Origin, ProviderReport, Scope, SecretRef, SecretSource, SecretValue,
 };
 pub use snapshot::{Snapshot, SurfaceInfo};
-pub use text::{REDACTED, SecretText, mask};
+pub use text::{CText, REDACTED, SecretText, mask};
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

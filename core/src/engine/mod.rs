@@ -110,13 +110,27 @@ impl Engine {
     ///
     /// As [`Engine::open`]; the last good snapshot stays in use.
     pub fn reload(&self) -> Result<ReloadReport> {
+        self.reload_with(&self.options)
+    }
+
+    /// Like [`Engine::reload`], from this JSON5 text instead of where the engine was opened from.
+    /// Later calls of [`Engine::reload`] go back to that.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::reload`].
+    pub fn reload_text(&self, text: impl Into<String>) -> Result<ReloadReport> {
+        self.reload_with(&self.options.clone().config_text(text))
+    }
+
+    fn reload_with(&self, options: &Options) -> Result<ReloadReport> {
         let _one_at_a_time = self.activation.lock();
         let start = self.host.clock.monotonic();
         let previous = self.current.load_full();
         let generation = previous.generation() + 1;
         let result = activate(
             &self.host,
-            &self.options,
+            options,
             &self.access,
             &self.cancel,
             Some(&previous),
@@ -158,9 +172,22 @@ impl Engine {
         self.degraded.load(Ordering::Acquire)
     }
 
+    /// Whether a file that the current generation was read from, or that was looked for, is no
+    /// longer what it was. Asks for the facts of each file, and reads none.
+    pub fn files_changed(&self) -> bool {
+        let snapshot = self.current.load();
+        let mut watched = snapshot.watched.iter();
+        watched.any(|(path, known)| self.host.files.stat(path).ok() != *known)
+    }
+
     /// Takes the queued events, oldest first. At most 256 are kept.
     pub fn events(&self) -> Vec<Event> {
-        self.events.lock().drain()
+        std::iter::from_fn(|| self.next_event()).collect()
+    }
+
+    /// Takes the oldest queued event.
+    pub fn next_event(&self) -> Option<Event> {
+        self.events.lock().take()
     }
 
     /// Ends running programs of an activation and makes later ones fail. For shutting down.
