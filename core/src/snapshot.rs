@@ -357,18 +357,8 @@ fn access(
         // Not usable and not required: everybody is refused, as without any settings.
         _ => {
             let nothing = Value::Object(serde_json::Map::new());
-            let input = AccessInput {
-                config: &nothing,
-                token: SecretInput::Absent,
-                password: SecretInput::Absent,
-                proxy_secret: SecretInput::Absent,
-                previous_proxy_secret: SecretInput::Absent,
-                env_token: None,
-                env_password: None,
-                overrides: Overrides::default(),
-                interfaces: Arc::clone(&parts.interfaces),
-                clock: Arc::clone(&parts.clock),
-            };
+            let (interfaces, clock) = (Arc::clone(&parts.interfaces), Arc::clone(&parts.clock));
+            let input = AccessInput::new(&nothing, interfaces, clock);
             let closed = AccessControl::load(input, Arc::clone(&parts.limiter));
             let problems = loaded.errors.into_iter().chain(loaded.warnings).collect();
             match closed.control {

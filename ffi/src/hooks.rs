@@ -15,13 +15,13 @@ use crate::text::oca_str;
 /// Panics inside the fence: of a fallible function when `err` is not NULL, else of an accessor.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oca_test_panic(err: *mut *mut oca_error) -> oca_status {
-    let explode = || panic!("a panic with sk-canary-in-a-panic in its text");
+    const TEXT: &str = "a panic with sk-canary-in-a-panic in its text";
     if err.is_null() {
         // SAFETY: no pointer is used.
-        return unsafe { read(oca_status::OCA_OK, |_| explode()) };
+        return unsafe { read(oca_status::OCA_OK, |_| panic!("{TEXT}")) };
     }
     // SAFETY: the caller keeps the contract of the header.
-    unsafe { run(err, |_| explode()) }
+    unsafe { run(err, |_| panic!("{TEXT}")) }
 }
 
 /// Replaces the addresses of this host by a list with commas; with `fails` they cannot be found

@@ -333,7 +333,8 @@ impl Reader<'_> {
         let Some(mut tree) = parsed else {
             return empty();
         };
-        self.expand_includes(&mut tree, &real);
+        let roots = self.include_roots();
+        self.expand_includes(&mut tree, &self.places.config, &real, roots);
         self.object(tree)
     }
 
@@ -346,8 +347,14 @@ impl Reader<'_> {
             chain: Vec::new(),
         };
         let parsed = parse_text(&file, &Path::root(), self.issues);
+        let shown = file.path.clone();
         self.files.push(file);
-        parsed.map_or_else(|| Value::Object(Map::new()), |tree| self.object(tree))
+        let Some(mut tree) = parsed else {
+            return Value::Object(Map::new());
+        };
+        // There is no folder to include from, so every directive is refused.
+        self.expand_includes(&mut tree, &shown, &shown, Vec::new());
+        self.object(tree)
     }
 
     fn extension_file(&mut self, tree: &mut Value, watched: &mut Vec<(PathBuf, Option<FileMeta>)>) {
@@ -388,30 +395,37 @@ impl Reader<'_> {
         watched.push((path, file.meta));
     }
 
-    fn expand_includes(&mut self, tree: &mut Value, real: &FilePath) {
-        let folder = self
-            .places
-            .config
-            .parent()
-            .unwrap_or(FilePath::new("/"))
-            .to_owned();
-        let extra = self.host.env.vars().get("OPENCLAW_INCLUDE_ROOTS");
-        let extra = extra.map(|list| std::env::split_paths(list.as_str()).collect::<Vec<_>>());
-        let extra = extra
-            .unwrap_or_default()
+    /// Folders that the main file may include from: its own, and those that the environment
+    /// names.
+    fn include_roots(&self) -> Vec<PathBuf> {
+        let own = self.places.config.parent().unwrap_or(FilePath::new("/"));
+        let named = self.host.env.vars().get("OPENCLAW_INCLUDE_ROOTS");
+        let named = named
             .into_iter()
+            .flat_map(|list| std::env::split_paths(list.as_str()));
+        let named = named
             .map(|root| expand_home(&root.to_string_lossy(), &self.places.home))
             .filter(|root| root.is_absolute());
+        std::iter::once(own.to_owned()).chain(named).collect()
+    }
+
+    fn expand_includes(
+        &mut self,
+        tree: &mut Value,
+        file: &FilePath,
+        real: &FilePath,
+        roots: Vec<PathBuf>,
+    ) {
         Includes {
             host: self.host,
             home: &self.places.home,
-            roots: std::iter::once(folder).chain(extra).collect(),
+            roots,
             files: &mut self.files,
             issues: self.issues,
             chain: vec![real.to_owned()],
             path: Path::root(),
         }
-        .expand(tree, &self.places.config);
+        .expand(tree, file);
     }
 
     fn read(&mut self, path: &FilePath, real: &FilePath, limit: u64) -> Option<SourceFile> {
