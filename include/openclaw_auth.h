@@ -599,7 +599,9 @@ OCA_API OCA_MUST_USE struct oca_options *oca_options_new(void) OCA_NOEXCEPT;
 OCA_API void oca_options_free(struct oca_options *options) OCA_NOEXCEPT;
 
 /**
- * Reads the configuration (JSON5) from this file, now and at every reload.
+ * Reads the configuration (JSON5) from this file, now and at every reload. An absent path means
+ * the file that OpenClaw reads: $OPENCLAW_CONFIG_PATH, else openclaw.json in the state directory,
+ * which need not exist.
  */
 OCA_API
 oca_status oca_options_set_config_path(struct oca_options *options,

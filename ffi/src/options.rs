@@ -37,6 +37,8 @@ pub struct oca_options {
 }
 
 enum Config {
+    /// Where OpenClaw looks.
+    Default,
     Path(PathBuf),
     Text(Zeroizing<String>),
 }
@@ -96,6 +98,7 @@ impl oca_options {
             host.clock = Arc::clone(clock) as Arc<dyn Clock>;
         }
         options = match &self.config {
+            Config::Default => options,
             Config::Path(path) => options.config_path(path),
             Config::Text(text) => options.config_text(text.as_str()),
         };
@@ -284,7 +287,9 @@ pub unsafe extern "C" fn oca_options_free(options: *mut oca_options) {
     unsafe { free(options) }
 }
 
-/// Reads the configuration (JSON5) from this file, now and at every reload.
+/// Reads the configuration (JSON5) from this file, now and at every reload. An absent path means
+/// the file that OpenClaw reads: $OPENCLAW_CONFIG_PATH, else openclaw.json in the state directory,
+/// which need not exist.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oca_options_set_config_path(
     options: *mut oca_options,
@@ -295,7 +300,10 @@ pub unsafe extern "C" fn oca_options_set_config_path(
     unsafe {
         run(err, |call| {
             let options = call.borrow_mut(options, "options")?;
-            options.config = Config::Path(call.plain(path, "path")?.into());
+            options.config = match call.text(path, "path")? {
+                None => Config::Default,
+                Some(_) => Config::Path(call.plain(path, "path")?.into()),
+            };
             Ok(())
         })
     }

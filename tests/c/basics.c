@@ -103,7 +103,9 @@ static void reloads(void) {
   CHECK(oca_engine_generation(engine) == 1 && oca_snapshot_generation(before) == 1);
   CHECK(oca_engine_health(engine) == OCA_HEALTH_OK);
   const char *path = "models.providers.openai.apiKey";
-  const char *next = "{ models: { providers: { openai: { apiKey: 'sk-next' } } } }";
+  const char *next = "{ gateway: { trustedProxies: ['10.0.0.1'], auth: { mode: 'trusted-proxy',"
+                     "  trustedProxy: { userHeader: 'x-user' } } },"
+                     "  models: { providers: { openai: { apiKey: 'sk-next' } } } }";
   CHECK(!oca_engine_reload_text(engine, oca_cstr(next), &report, &err));
   CHECK(strstr(oca_text_view(report).ptr, "{\"schemaVersion\":1,\"generation\":2") != NULL);
   oca_text_free(report);

@@ -4,7 +4,9 @@
 #define INVALID OCA_ERR_INVALID_ARGUMENT
 
 /* Whether a call refused its argument for this reason. */
-static int refused(oca_status status, oca_error *err, const char *argument, const char *reason) {
+static int refused(oca_status status, oca_error **slot, const char *argument, const char *reason) {
+  /* The slot is read here: the arguments of a call are evaluated in any order. */
+  oca_error *err = *slot;
   char wanted[128];
   snprintf(wanted, sizeof wanted, "\"argument\":\"%s\",\"reason\":\"%s\"", argument, reason);
   const char *details = oca_error_details_json(err).ptr;
@@ -16,7 +18,7 @@ static int refused(oca_status status, oca_error *err, const char *argument, cons
   return fails(status, err, INVALID, "invalid_argument");
 }
 
-#define REFUSED(call, argument, reason) CHECK(refused((call), err, (argument), (reason)))
+#define REFUSED(call, argument, reason) CHECK(refused((call), &err, (argument), (reason)))
 
 static void nulls(void) {
   oca_error *err = NULL;
@@ -96,7 +98,8 @@ static void texts(void) {
   oca_str absent = oca_cstr(NULL), good = oca_cstr("A");
   oca_str not_utf8 = {"a\xff", 2}, nul = {"a\0b", 3}, dangling = {NULL, 5};
   oca_str endless = {"a", SIZE_MAX};
-  REFUSED(oca_options_set_config_path(options, absent, &err), "path", "absent");
+  REFUSED(oca_options_set_config_text(options, absent, &err), "text", "absent");
+  REFUSED(oca_options_set_json(options, absent, &err), "json", "absent");
   REFUSED(oca_options_set_config_path(options, not_utf8, &err), "path", "not_utf8");
   REFUSED(oca_options_set_config_path(options, nul, &err), "path", "embedded_nul");
   REFUSED(oca_options_set_config_path(options, dangling, &err), "path", "null");
