@@ -506,6 +506,31 @@ oca_status oca_engine_reload_text(const struct oca_engine *engine,
 OCA_NOEXCEPT;
 
 /**
+ * Checks a configuration text as a reload would, and changes nothing; an absent text checks what
+ * is on disk. flags: OCA_FLAG_ALLOW_EXEC to run programs, else 0. OCA_OK means that there is a
+ * report, a JSON object {ok, error, failures, ...}. Blocks.
+ */
+OCA_API
+oca_status oca_engine_preflight(const struct oca_engine *engine,
+                                struct oca_str text,
+                                uint32_t flags,
+                                struct oca_text **out,
+                                struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Looks through the files of the installation for plain secrets, references that do not resolve
+ * and leftovers; changes nothing. flags: OCA_FLAG_ALLOW_EXEC to run programs, else 0. out gets
+ * the findings as a JSON object without values. Blocks.
+ */
+OCA_API
+oca_status oca_secrets_audit_json(const struct oca_engine *engine,
+                                  uint32_t flags,
+                                  struct oca_text **out,
+                                  struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
  * Generation of the active snapshot, from 1 up; 0 for NULL.
  */
 OCA_API OCA_MUST_USE uint64_t oca_engine_generation(const struct oca_engine *engine) OCA_NOEXCEPT;
@@ -516,9 +541,9 @@ OCA_API OCA_MUST_USE uint64_t oca_engine_generation(const struct oca_engine *eng
 OCA_API OCA_MUST_USE uint32_t oca_engine_health(const struct oca_engine *engine) OCA_NOEXCEPT;
 
 /**
- * Whether a file that the active snapshot was read from (configuration, includes,
- * openclaw-auth.json5, .env) is no longer what it was. Asks for the facts of the files only; a
- * timer of the host calls it, and oca_engine_reload() when it says yes.
+ * Whether a file behind the configuration (itself, includes, openclaw-auth.json5, .env, stores of
+ * profiles, secrets files) has changed since the last attempt to load it. Asks for the facts of
+ * the files only; a timer of the host calls it, and oca_engine_reload() when it says yes.
  */
 OCA_API
 oca_status oca_engine_files_changed(const struct oca_engine *engine,

@@ -214,16 +214,16 @@ fn a_deadline_bounds_the_whole_activation() {
 fn changes_of_files_are_noticed_until_they_are_loaded() {
     let (sim, _, _) = world();
     let engine = open(&sim);
-    assert!(!engine.files_changed());
+    assert!(!engine.watched_changed());
     for (path, text) in [
         ("/home/u/.openclaw/openclaw.json", format!("{CONFIG}\n")),
         ("/home/u/.openclaw/openclaw-auth.json5", "{}".to_owned()),
         ("/home/u/.openclaw/.env", "A=1".to_owned()),
     ] {
         sim.file(path, text, 0o600);
-        assert!(engine.files_changed(), "{path}");
+        assert!(engine.watched_changed(), "{path}");
         engine.reload().unwrap();
-        assert!(!engine.files_changed(), "{path}");
+        assert!(!engine.watched_changed(), "{path}");
     }
 }
 

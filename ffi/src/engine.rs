@@ -3,11 +3,11 @@
 use std::ptr;
 use std::sync::Arc;
 
-use auth::{Code, Engine, Error};
+use auth::{AuditOptions, Code, Engine, Error, Options, Proposal};
 
-use crate::boundary::{Result, document, read, release, run};
+use crate::boundary::{Reason, Result, document, invalid, read, release, run};
 use crate::error::{oca_error, oca_status};
-use crate::options::{ManualClock, oca_options};
+use crate::options::{ManualClock, OCA_FLAG_ALLOW_EXEC, oca_options};
 use crate::text::{oca_str, oca_text};
 
 /// oca_engine_health(): the active secrets are current.
@@ -18,6 +18,7 @@ pub const OCA_HEALTH_DEGRADED: u32 = 1;
 /// Everything that belongs to one configuration. Any thread may use it.
 pub struct oca_engine {
     pub(crate) core: Engine,
+    options: Options,
     clock: Option<Arc<ManualClock>>,
 }
 
@@ -25,7 +26,8 @@ impl oca_engine {
     fn open(options: &oca_options) -> Result<Self> {
         let (options, clock) = options.to_core();
         Ok(Self {
-            core: Engine::open(options)?,
+            core: Engine::open(options.clone())?,
+            options,
             clock,
         })
     }
@@ -125,6 +127,62 @@ pub unsafe extern "C" fn oca_engine_reload_text(
     }
 }
 
+/// Checks a configuration text as a reload would, and changes nothing; an absent text checks what
+/// is on disk. flags: OCA_FLAG_ALLOW_EXEC to run programs, else 0. OCA_OK means that there is a
+/// report, a JSON object {ok, error, failures, ...}. Blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oca_engine_preflight(
+    engine: *const oca_engine,
+    text: oca_str,
+    flags: u32,
+    out: *mut *mut oca_text,
+    err: *mut *mut oca_error,
+) -> oca_status {
+    // SAFETY: the caller keeps the contract of the header.
+    unsafe {
+        run(err, |call| {
+            let out = call.out(out, "out")?;
+            let engine = call.borrow(engine, "engine")?;
+            let proposal = call
+                .text(text, "text")?
+                .map_or_else(Proposal::current, Proposal::text);
+            let proposal = proposal.allow_exec(allows_exec(flags)?);
+            *out = document(engine.core.preflight(&proposal).to_json());
+            Ok(())
+        })
+    }
+}
+
+/// Looks through the files of the installation for plain secrets, references that do not resolve
+/// and leftovers; changes nothing. flags: OCA_FLAG_ALLOW_EXEC to run programs, else 0. out gets
+/// the findings as a JSON object without values. Blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oca_secrets_audit_json(
+    engine: *const oca_engine,
+    flags: u32,
+    out: *mut *mut oca_text,
+    err: *mut *mut oca_error,
+) -> oca_status {
+    // SAFETY: the caller keeps the contract of the header.
+    unsafe {
+        run(err, |call| {
+            let out = call.out(out, "out")?;
+            let mut audit = AuditOptions::default();
+            audit.allow_exec = allows_exec(flags)?;
+            let engine = call.borrow(engine, "engine")?;
+            *out = document(engine.options.audit(audit).to_json());
+            Ok(())
+        })
+    }
+}
+
+fn allows_exec(flags: u32) -> Result<bool> {
+    match flags & !OCA_FLAG_ALLOW_EXEC {
+        0 => Ok(flags != 0),
+        _ => Err(invalid("flags", Reason::UnknownValue)),
+    }
+}
+
 /// Generation of the active snapshot, from 1 up; 0 for NULL.
 #[unsafe(no_mangle)]
 #[must_use]
@@ -156,9 +214,9 @@ pub unsafe extern "C" fn oca_engine_health(engine: *const oca_engine) -> u32 {
     }
 }
 
-/// Whether a file that the active snapshot was read from (configuration, includes,
-/// openclaw-auth.json5, .env) is no longer what it was. Asks for the facts of the files only; a
-/// timer of the host calls it, and oca_engine_reload() when it says yes.
+/// Whether a file behind the configuration (itself, includes, openclaw-auth.json5, .env, stores of
+/// profiles, secrets files) has changed since the last attempt to load it. Asks for the facts of
+/// the files only; a timer of the host calls it, and oca_engine_reload() when it says yes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oca_engine_files_changed(
     engine: *const oca_engine,
@@ -169,7 +227,7 @@ pub unsafe extern "C" fn oca_engine_files_changed(
     unsafe {
         run(err, |call| {
             let engine = call.borrow(engine, "engine")?;
-            *call.borrow_mut(out, "out")? = engine.core.files_changed();
+            *call.borrow_mut(out, "out")? = engine.core.watched_changed();
             Ok(())
         })
     }

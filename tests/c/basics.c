@@ -121,6 +121,15 @@ static void reloads(void) {
   CHECK(!oca_engine_reload(engine, NULL, NULL));
   CHECK(oca_engine_health(engine) == OCA_HEALTH_OK);
   CHECK(oca_engine_generation(engine) == 3);
+  oca_text *trial;
+  CHECK(!oca_engine_preflight(engine, oca_cstr("{"), 0, &trial, NULL));
+  CHECK(strstr(oca_text_view(trial).ptr, "\"ok\":false") != NULL);
+  oca_text_free(trial);
+  CHECK(!oca_engine_preflight(engine, oca_cstr(next), 0, &trial, NULL));
+  CHECK(strstr(oca_text_view(trial).ptr, "\"ok\":true") != NULL);
+  CHECK(strstr(oca_text_view(trial).ptr, "sk-") == NULL);
+  oca_text_free(trial);
+  CHECK(oca_engine_generation(engine) == 3);
   bool changed = true;
   CHECK(!oca_engine_files_changed(engine, &changed, NULL) && !changed);
 
@@ -171,6 +180,32 @@ static void snapshots(void) {
   CHECK(same(secret, NULL));
   CHECK(oca_snapshot_secret(snapshot, oca_cstr("no.such"), &secret) == OCA_ERR_NOT_FOUND);
   oca_snapshot_free(snapshot);
+  oca_engine_free(engine);
+}
+
+/* A file with a plain secret, as an installation has it. */
+static void files(void) {
+  char folder[] = "/tmp/openclaw-auth-XXXXXX", path[64];
+  CHECK(mkdtemp(folder) != NULL);
+  snprintf(path, sizeof path, "%s/openclaw.json", folder);
+  FILE *file = fopen(path, "w");
+  CHECK(file != NULL && fputs(BY_PROXY, file) >= 0 && fclose(file) == 0);
+  oca_engine *engine;
+  oca_options *options = oca_options_new();
+  CHECK(!oca_options_set_state_dir(options, oca_cstr(folder), NULL));
+  CHECK(!oca_options_set_config_path(options, oca_cstr(NULL), NULL));
+  CHECK(!oca_engine_open(options, &engine, NULL));
+  oca_options_free(options);
+  bool changed = true;
+  oca_text *audit;
+  CHECK(!oca_engine_files_changed(engine, &changed, NULL) && !changed);
+  CHECK(!oca_secrets_audit_json(engine, 0, &audit, NULL));
+  CHECK(strstr(oca_text_view(audit).ptr, "PLAINTEXT_FOUND") != NULL);
+  CHECK(strstr(oca_text_view(audit).ptr, "sk-canary") == NULL);
+  oca_text_free(audit);
+  CHECK(remove(path) == 0);
+  CHECK(!oca_engine_files_changed(engine, &changed, NULL) && changed);
+  CHECK(remove(folder) == 0);
   oca_engine_free(engine);
 }
 
@@ -288,6 +323,7 @@ int main(void) {
   settings();
   reloads();
   snapshots();
+  files();
   decisions();
   shared_secrets();
   packed();

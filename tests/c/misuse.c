@@ -45,6 +45,12 @@ static void nulls(void) {
   REFUSED(oca_engine_open(options, NULL, &err), "out", "null");
   REFUSED(oca_engine_reload(NULL, &text, &err), "engine", "null");
   REFUSED(oca_engine_reload_text(NULL, some, &text, &err), "engine", "null");
+  REFUSED(oca_engine_preflight(NULL, some, 0, &text, &err), "engine", "null");
+  REFUSED(oca_engine_preflight(open, some, 0, NULL, &err), "out", "null");
+  REFUSED(oca_engine_preflight(open, some, 1, &text, &err), "flags", "unknown_value");
+  REFUSED(oca_secrets_audit_json(NULL, 0, &text, &err), "engine", "null");
+  REFUSED(oca_secrets_audit_json(open, 0, NULL, &err), "out", "null");
+  REFUSED(oca_secrets_audit_json(open, 4, &text, &err), "flags", "unknown_value");
   REFUSED(oca_engine_files_changed(NULL, &flag, &err), "engine", "null");
   REFUSED(oca_engine_files_changed(open, NULL, &err), "out", "null");
   REFUSED(oca_engine_next_event(NULL, &text, &err), "engine", "null");
