@@ -100,6 +100,12 @@
 #define OCA_DECISION_CHALLENGE 2
 
 /**
+ * oca_decision.flags: the configuration wants callers not to learn why they are refused
+ * (gateway.http.hideAuthReasons): send the status only.
+ */
+#define OCA_DECISION_HIDE_REASON 4
+
+/**
  * oca_decision.method: not authenticated.
  */
 #define OCA_METHOD_NONE 0

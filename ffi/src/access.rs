@@ -32,6 +32,10 @@ pub const OCA_DECISION_LOCAL_DIRECT: u32 = 1;
 /// oca_decision.flags: send WWW-Authenticate: Bearer with the refusal.
 pub const OCA_DECISION_CHALLENGE: u32 = 2;
 
+/// oca_decision.flags: the configuration wants callers not to learn why they are refused
+/// (gateway.http.hideAuthReasons): send the status only.
+pub const OCA_DECISION_HIDE_REASON: u32 = 4;
+
 /// oca_decision.method: not authenticated.
 pub const OCA_METHOD_NONE: u32 = 0;
 /// oca_decision.method: by the shared token.

@@ -11,7 +11,7 @@ use auth::{Code, Engine, Error};
 
 use crate::access::{
     OCA_CONNECTION_HTTP, OCA_CONNECTION_WEBSOCKET, OCA_DECISION_CHALLENGE,
-    OCA_DECISION_LOCAL_DIRECT, OCA_METHOD_NONE, OCA_METHOD_PASSWORD, OCA_METHOD_TOKEN,
+    OCA_DECISION_HIDE_REASON, OCA_DECISION_LOCAL_DIRECT, OCA_METHOD_NONE, OCA_METHOD_PASSWORD, OCA_METHOD_TOKEN,
     OCA_METHOD_TRUSTED_PROXY, OCA_REQUEST_TLS, oca_decision, oca_header, oca_request, unknown,
 };
 use crate::boundary::{Call, Reason, Result, fenced, fixed, invalid, run};
@@ -68,7 +68,12 @@ impl oca_decision {
         self.generation = snapshot.generation();
         match snapshot.access().judge(request) {
             Ok(admitted) => self.admit(&admitted),
-            Err(denied) => self.deny(&denied),
+            Err(denied) => {
+                self.deny(&denied);
+                if snapshot.access().hides_reasons() && matches!(self.http_status, 401 | 403) {
+                    self.flags |= OCA_DECISION_HIDE_REASON;
+                }
+            }
         }
     }
 

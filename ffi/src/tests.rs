@@ -31,6 +31,7 @@ fn constants_keep_their_values() {
         ("OCA_REQUEST_TLS", 1),
         ("OCA_DECISION_LOCAL_DIRECT", 1),
         ("OCA_DECISION_CHALLENGE", 2),
+        ("OCA_DECISION_HIDE_REASON", 4),
         ("OCA_METHOD_NONE", 0),
         ("OCA_METHOD_TOKEN", 1),
         ("OCA_METHOD_PASSWORD", 2),

@@ -293,6 +293,17 @@ static void shared_secrets(void) {
   oca_engine_free(engine);
 }
 
+static void hidden_reasons(void) {
+  oca_engine *engine =
+      open_text("{ gateway: { http: { hideAuthReasons: true }, auth: { mode: 'token',"
+                "  token: '0123456789abcdef0123456789abcdef' } } }");
+  oca_decision decision = new_decision();
+  oca_request request = new_request("203.0.113.9:1", NULL, 0);
+  CHECK(!oca_authorize(engine, &request, &decision) && same(decision.code, "token_missing"));
+  CHECK(decision.flags == (OCA_DECISION_CHALLENGE | OCA_DECISION_HIDE_REASON));
+  oca_engine_free(engine);
+}
+
 static void packed(void) {
   oca_engine *engine = open_text(BY_PROXY);
   oca_decision decision = new_decision();
@@ -326,6 +337,7 @@ int main(void) {
   files();
   decisions();
   shared_secrets();
+  hidden_reasons();
   packed();
   return summary();
 }
