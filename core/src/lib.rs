@@ -26,7 +26,7 @@ pub use secrets::{
     SecretValue, Selection,
 };
 pub use snapshot::{Snapshot, SurfaceInfo};
-pub use text::{REDACTED, SecretText, mask};
+pub use text::{CText, REDACTED, SecretText, mask};
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
