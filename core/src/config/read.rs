@@ -165,6 +165,13 @@ impl Source {
         files.find(|(_, mode)| mode & 0o077 != 0)
     }
 
+    /// Whether the main document was read from a file.
+    pub(crate) fn is_from_files(&self) -> bool {
+        self.files
+            .iter()
+            .any(|file| file.path == self.places.config)
+    }
+
     /// Adds an issue of a later step.
     pub(crate) fn push(&mut self, issue: Issue) {
         self.issues.push(issue);

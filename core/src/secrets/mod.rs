@@ -7,6 +7,7 @@ mod answer;
 mod channels;
 mod collect;
 mod condition;
+mod examine;
 mod exec;
 mod failure;
 mod file;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+pub(crate) use examine::{Examined, Known};
 pub(crate) use failure::{ActivationFailure, sort_diagnostics};
 pub use failure::{Diagnostic, Failure, Scope};
 pub use reference::{SecretRef, SecretSource};
