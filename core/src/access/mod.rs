@@ -39,6 +39,7 @@ pub use audit::{
     AuditFinding, AuditInput, AuditSeverity, CertificateFacts, ChecklistLine, FileFact, FileFacts,
     audit, sort_findings,
 };
+pub(crate) use compile::DEFAULT_SECRET_HEADER;
 pub use control::AccessControl;
 pub use limiter::{Attempt, Key, Limiter, Limits, Rule, Subject};
 pub use load::{AccessInput, AccessLoad, Overrides, Problem, SecretInput};

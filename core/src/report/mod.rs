@@ -2,4 +2,4 @@
 
 mod security;
 
-pub use security::{SecurityOptions, SecurityReport, Verdict, security};
+pub use security::{AccessNames, SecurityOptions, SecurityReport, Verdict, access_names, security};

@@ -6,13 +6,14 @@ use serde_json::{Value, json};
 
 use crate::access::{
     AccessInput, AuditFinding, AuditInput, AuditSeverity, AuthMethod, CertificateFacts,
-    ChecklistLine, FileFact, FileFacts, Overrides, SecretInput, audit, sort_findings,
+    ChecklistLine, DEFAULT_SECRET_HEADER, FileFact, FileFacts, Overrides, SecretInput, audit,
+    sort_findings,
 };
 use crate::config::{self, Input, ReadOptions, Source, expand_home};
 use crate::error::Result;
 use crate::host::Host;
 use crate::json::lookup;
-use crate::secrets::{self, Examined, Failure, Known, Rules};
+use crate::secrets::{self, Examined, Failure, Known, Loaded, Rules};
 use crate::text::SecretText;
 
 /// What to audit.
@@ -55,16 +56,7 @@ struct ReportFacts {
 ///
 /// Every problem of a configuration that cannot be read.
 pub fn security(host: &Host, options: &SecurityOptions) -> Result<SecurityReport> {
-    let read = ReadOptions {
-        input: match (&options.config_text, &options.config) {
-            (Some(text), _) => Input::Text(text.clone().into()),
-            (None, Some(path)) => Input::File(path.clone()),
-            (None, None) => Input::DefaultFile,
-        },
-        state_dir: options.state_dir.clone(),
-        ..ReadOptions::default()
-    };
-    let loaded = secrets::load(config::read(host, &read), Rules::built_in())?;
+    let loaded = load(host, options)?;
     let examined = loaded.examine(host);
     let source = &loaded.source;
     let certificate = options.certificate.and_then(|read| {
@@ -84,6 +76,19 @@ pub fn security(host: &Host, options: &SecurityOptions) -> Result<SecurityReport
         secret_diagnostics: diagnostics(&examined),
         facts: report_facts(source),
     })
+}
+
+fn load(host: &Host, options: &SecurityOptions) -> Result<Loaded> {
+    let read = ReadOptions {
+        input: match (&options.config_text, &options.config) {
+            (Some(text), _) => Input::Text(text.clone().into()),
+            (None, Some(path)) => Input::File(path.clone()),
+            (None, None) => Input::DefaultFile,
+        },
+        state_dir: options.state_dir.clone(),
+        ..ReadOptions::default()
+    };
+    secrets::load(config::read(host, &read), Rules::built_in())
 }
 
 fn access_input<'a>(host: &Host, source: &'a Source, examined: &Examined) -> AccessInput<'a> {
@@ -169,6 +174,48 @@ fn report_facts(source: &Source) -> ReportFacts {
         users: count("gateway.auth.trustedProxy.allowUsers"),
         port: port.and_then(|port| u16::try_from(port).ok()),
     }
+}
+
+/// Names that a probe needs to know.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct AccessNames {
+    /// `gateway.auth.trustedProxy.userHeader`; empty when there is none.
+    pub user_header: String,
+    /// `gateway.auth.trustedProxy.requiredHeaders`.
+    pub required: Vec<String>,
+    /// The header of the proxy's own secret, when one is configured.
+    pub secret_header: Option<String>,
+    /// The state folder.
+    pub state_dir: Option<PathBuf>,
+}
+
+/// Reads the names from a configuration; nothing is resolved.
+///
+/// # Errors
+///
+/// Every problem of a configuration that cannot be read.
+pub fn access_names(host: &Host, options: &SecurityOptions) -> Result<AccessNames> {
+    let loaded = load(host, options)?;
+    let source = &loaded.source;
+    let proxy = "gateway.auth.trustedProxy";
+    let text = |key: &str| {
+        let value = setting(source, &format!("{proxy}.{key}")).and_then(Value::as_str);
+        value.map(|text| text.trim().to_owned())
+    };
+    let required = setting(source, &format!("{proxy}.requiredHeaders"));
+    let required = required.and_then(Value::as_array).into_iter().flatten();
+    let has_secret = setting(source, &format!("{proxy}.proxySecret")).is_some();
+    let secret_header = text("proxySecret.header");
+    Ok(AccessNames {
+        user_header: text("userHeader").unwrap_or_default(),
+        required: required
+            .filter_map(|name| name.as_str().map(|name| name.trim().to_owned()))
+            .collect(),
+        secret_header: has_secret
+            .then(|| secret_header.unwrap_or_else(|| DEFAULT_SECRET_HEADER.to_owned())),
+        state_dir: Some(source.places.state.clone()),
+    })
 }
 
 /// What became of a line of the checklist.

@@ -11,6 +11,7 @@ mod demo;
 mod failure;
 mod limits;
 mod pid_file;
+pub(crate) mod probe;
 mod proxy;
 mod reload;
 mod routes;

@@ -16,6 +16,7 @@ use super::checks;
 use super::connection::Link;
 use super::core_api::{Denied, Identity};
 use super::failure::Failure;
+use super::probe;
 use super::proxy;
 use super::reload;
 use super::settings::Current;
@@ -60,6 +61,7 @@ enum Handler {
     Live,
     Ready,
     WhoAmI,
+    Probe,
     Reload,
     Proxy,
 }
@@ -85,6 +87,13 @@ const ROUTES: &[Route] = &[
         allow: "GET",
         caller: Caller::Known,
         handler: Handler::WhoAmI,
+    },
+    Route {
+        path: Path::Is(&["/_auth/probe"]),
+        methods: &[Method::GET],
+        allow: "GET",
+        caller: Caller::Known,
+        handler: Handler::Probe,
     },
     Route {
         path: Path::Is(&["/_auth/reload"]),
@@ -133,6 +142,7 @@ pub(crate) async fn answer(
     }
     match route.handler {
         Handler::Proxy => proxy::forward(call, &identity, request).await,
+        Handler::Probe => probe::answer(call, &identity, &request).await,
         Handler::Reload => {
             check_own_body(request.headers(), call.state.limits.own_body)?;
             Ok(reload(call).await)

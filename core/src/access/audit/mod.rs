@@ -146,6 +146,39 @@ pub struct AuditFinding {
 }
 
 impl AuditFinding {
+    /// A finding of a check outside this crate's table, such as a probe.
+    pub fn new(
+        check_id: &'static str,
+        severity: AuditSeverity,
+        title: &'static str,
+        detail: String,
+        remediation: &'static str,
+    ) -> Self {
+        Self {
+            check_id,
+            severity,
+            title,
+            detail,
+            remediation,
+            path: String::new(),
+            line: None,
+        }
+    }
+
+    /// Names the setting, file or address that it is about.
+    #[must_use]
+    pub fn at(mut self, path: String) -> Self {
+        self.path = path;
+        self
+    }
+
+    /// Names the line of the checklist that it is about.
+    #[must_use]
+    pub fn about(mut self, line: ChecklistLine) -> Self {
+        self.line = Some(line);
+        self
+    }
+
     /// The JSON form: the members of OpenClaw 2026.4, and `path`.
     pub fn to_json(&self) -> Value {
         let mut members = json!({
