@@ -8,8 +8,10 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::access::Overrides;
-use crate::config::{Input, ReadOptions};
+use crate::config::{self, EnvView, Input, Locations, ReadOptions};
+use crate::error::Result;
 use crate::host::Host;
+use crate::secrets::{ExecMode, Registry, Rules, restore, wipe};
 
 /// How to open an [`Engine`](super::Engine). The default reads what OpenClaw would read:
 /// `OPENCLAW_CONFIG_PATH` or `~/.openclaw/openclaw.json`, and the process environment.
@@ -25,6 +27,7 @@ pub struct Options {
     no_exec_gate: bool,
     overrides: Overrides,
     needs_access: bool,
+    registry: Registry,
 }
 
 impl Options {
@@ -102,10 +105,35 @@ impl Options {
         self
     }
 
+    /// Adds the host's own secret surfaces to the built-in table (default: none).
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = registry;
+        self
+    }
+
     /// Replaces the outside world (default: this machine).
     pub fn with_host(mut self, host: Host) -> Self {
         self.host = Some(host);
         self
+    }
+
+    /// See [`Engine::restore_redacted`](super::Engine::restore_redacted); works without resolving
+    /// anything.
+    ///
+    /// # Errors
+    ///
+    /// `config_redacted_value`, and the errors of reading the configuration.
+    pub fn restore_redacted(&self, proposed: &Value) -> Result<Value> {
+        let read = ReadOptions {
+            as_written: true,
+            ..self.read_options()
+        };
+        let mut source = config::read(&self.host(), &read);
+        source.finish()?;
+        let rules = Rules::new(&self.registry);
+        let restored = restore(proposed, &source.tree, &rules);
+        wipe(source.tree);
+        restored
     }
 
     pub(super) fn host(&self) -> Host {
@@ -118,7 +146,20 @@ impl Options {
             state_dir: self.state_dir.clone(),
             env: self.env.clone(),
             strict_env: self.strict_env,
+            as_written: false,
         }
+    }
+
+    /// Where home, state and configuration are.
+    pub(super) fn locations(&self, host: &Host) -> Locations {
+        let read = self.read_options();
+        let vars = read.env.unwrap_or_else(|| host.env.vars().clone());
+        let named = match &read.input {
+            Input::File(path) => Some(path.as_path()),
+            _ => None,
+        };
+        let state = read.state_dir.as_deref();
+        Locations::find(host, &EnvView::new(vars), named, state, &mut Vec::new())
     }
 
     pub(super) fn deadline_ms(&self) -> Option<u64> {
@@ -133,8 +174,15 @@ impl Options {
         self.needs_access
     }
 
-    pub(super) fn exec_gate(&self) -> bool {
-        !self.no_exec_gate
+    pub(super) fn exec_mode(&self) -> ExecMode {
+        match self.no_exec_gate {
+            true => ExecMode::Always,
+            false => ExecMode::Gated,
+        }
+    }
+
+    pub(super) fn registry_copy(&self) -> Registry {
+        self.registry.clone()
     }
 }
 

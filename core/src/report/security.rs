@@ -1,19 +1,21 @@
 //! The report of `security audit`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::access::{
     AccessInput, AuditFinding, AuditInput, AuditSeverity, AuthMethod, CertificateFacts,
-    ChecklistLine, DEFAULT_SECRET_HEADER, FileFact, FileFacts, Overrides, SecretInput, audit,
-    sort_findings,
+    ChecklistLine, DEFAULT_SECRET_HEADER, FileFact, FileFacts, SecretInput, audit, sort_findings,
 };
-use crate::config::{self, Input, ReadOptions, Source, expand_home};
+use crate::config::{self, Input, ReadOptions, Source, Watched, expand_home};
 use crate::error::Result;
 use crate::host::Host;
 use crate::json::lookup;
-use crate::secrets::{self, Examined, Failure, Known, Loaded, Rules};
+use crate::secrets::{
+    self, ActivateOptions, Attempt, ExecMode, Failure, Loaded, Origin, Registry, Rules, State, Stop,
+};
 use crate::text::SecretText;
 
 /// What to audit.
@@ -57,7 +59,14 @@ struct ReportFacts {
 /// Every problem of a configuration that cannot be read.
 pub fn security(host: &Host, options: &SecurityOptions) -> Result<SecurityReport> {
     let loaded = load(host, options)?;
-    let examined = loaded.examine(host);
+    let examined = loaded.attempt(
+        host,
+        &ActivateOptions {
+            exec: ExecMode::Check,
+            stop: Stop::default(),
+            only: None,
+        },
+    );
     let source = &loaded.source;
     let certificate = options.certificate.and_then(|read| {
         let tls = setting(source, "gateway.tls.enabled").and_then(Value::as_bool);
@@ -88,30 +97,47 @@ fn load(host: &Host, options: &SecurityOptions) -> Result<Loaded> {
         state_dir: options.state_dir.clone(),
         ..ReadOptions::default()
     };
-    secrets::load(config::read(host, &read), Rules::built_in())
+    let source = config::read(host, &read);
+    let rules = Arc::new(Rules::new(&Registry::default()));
+    secrets::load(host, source, rules, &mut Watched::new())
 }
 
-fn access_input<'a>(host: &Host, source: &'a Source, examined: &Examined) -> AccessInput<'a> {
-    let secret = |path: &str| match examined.secrets.get(path) {
-        None => SecretInput::Absent,
-        Some(Known::Literal(text)) => SecretInput::Literal(text.clone()),
-        Some(Known::Reference(text)) => SecretInput::Reference(text.clone()),
+fn access_input<'a>(host: &Host, source: &'a Source, examined: &Attempt) -> AccessInput<'a> {
+    let secret = |path: &str| {
+        let literal = examined.inactive_literals.get(path);
+        let mut entries = examined.entries.iter();
+        let entry = entries.find(|entry| entry.path.to_string() == path);
+        match (entry.map(|entry| (&entry.state, entry.origin)), literal) {
+            (_, Some(text)) => SecretInput::Literal(text.clone()),
+            (Some((State::Ready(value), Origin::Literal)), _) => {
+                SecretInput::Literal(value.text.clone())
+            }
+            (Some((State::Ready(value), _)), _) => SecretInput::Reference(Some(value.text.clone())),
+            (Some((State::Inactive(_), _)), _) => SecretInput::Reference(None),
+            // It is there, but was not resolved.
+            (None, _)
+                if examined
+                    .active
+                    .iter()
+                    .any(|active| active.to_string() == path) =>
+            {
+                SecretInput::Reference(None)
+            }
+            (None, _) => SecretInput::Absent,
+        }
     };
     let variable = |name: &str| {
         let value = source.env.non_blank(name);
         value.map(|value| SecretText::new(value.to_owned()))
     };
     AccessInput {
-        config: &source.tree,
         token: secret("gateway.auth.token"),
         password: secret("gateway.auth.password"),
         proxy_secret: secret("gateway.auth.trustedProxy.proxySecret.value"),
         previous_proxy_secret: secret("gateway.auth.trustedProxy.proxySecret.previousValue"),
         env_token: variable("OPENCLAW_GATEWAY_TOKEN"),
         env_password: variable("OPENCLAW_GATEWAY_PASSWORD"),
-        overrides: Overrides::default(),
-        interfaces: host.interfaces.clone(),
-        clock: host.clock.clone(),
+        ..AccessInput::new(&source.tree, host.interfaces.clone(), host.clock.clone())
     }
 }
 
@@ -144,13 +170,13 @@ fn setting<'a>(source: &'a Source, path: &str) -> Option<&'a Value> {
     lookup(&source.tree, &segments)
 }
 
-fn diagnostics(examined: &Examined) -> Vec<Value> {
+fn diagnostics(examined: &Attempt) -> Vec<Value> {
     let failures = examined.failures.iter().map(Failure::to_json);
-    let not_run = examined.not_run.iter().map(|path| {
+    let not_run = examined.unchecked.iter().map(|reference| {
         json!({
             "code": "secret_exec_not_run",
-            "path": path,
-            "message": "the audit starts no program, so this reference was not resolved",
+            "ref": reference.to_string(),
+            "message": format!("{reference} was not resolved: the audit starts no program"),
         })
     });
     failures.chain(not_run).collect()

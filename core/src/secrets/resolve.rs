@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::exec::ExecProvider;
 use super::failure::{Diagnostic, Failure, Fault, Scope};
 use super::file;
+use super::path_policy::{PathKind, PathPolicy};
 use super::provider::{EnvSettings, ExecSettings, FileSettings, Found, Providers, Settings};
 use super::reference::{SecretRef, SecretSource};
 use super::value::Resolved;
@@ -75,8 +76,18 @@ pub(crate) struct Resolver<'a> {
     pub(crate) state_dir: &'a Path,
     pub(crate) providers: &'a Providers,
     pub(crate) stop: Stop,
-    /// Run no program when the resolution is bound to fail already.
-    pub(crate) exec_gate: bool,
+    pub(crate) exec: ExecMode,
+}
+
+/// Whether programs are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ExecMode {
+    /// Always.
+    Always,
+    /// Never; only their settings and paths are checked.
+    Check,
+    /// Unless the resolution is bound to fail already.
+    Gated,
 }
 
 /// The outcome of a resolution, before the values are put where they belong.
@@ -86,8 +97,29 @@ pub(crate) struct Resolution {
     /// Failures by what they are about: `refs` is filled, paths and owners are not.
     pub(crate) failures: Vec<Failure>,
     pub(crate) not_attempted: BTreeSet<SecretRef>,
+    /// References whose programs were checked but not run.
+    pub(crate) unchecked: BTreeSet<SecretRef>,
     pub(crate) diagnostics: Vec<Diagnostic>,
     pub(crate) reports: Vec<ProviderReport>,
+}
+
+impl Resolution {
+    /// Adds reports of a further round; each provider has one.
+    pub(super) fn add_reports(&mut self, reports: Vec<ProviderReport>) {
+        for report in reports {
+            let same = |known: &&mut ProviderReport| {
+                (known.source, &known.provider) == (report.source, &report.provider)
+            };
+            match self.reports.iter_mut().find(same) {
+                Some(known) => {
+                    known.refs += report.refs;
+                    known.runs += report.runs;
+                    known.elapsed_ms += report.elapsed_ms;
+                }
+                None => self.reports.push(report),
+            }
+        }
+    }
 }
 
 /// What one provider did.
@@ -154,7 +186,12 @@ impl Resolver<'_> {
             self.collect(group, self.run(group), Duration::ZERO, &mut resolution);
         }
         self.run_all(&file, &mut resolution);
-        if self.exec_gate && (bound_to_fail || !resolution.failures.is_empty()) {
+        if self.exec == ExecMode::Check {
+            for group in &exec {
+                self.check(group, &mut resolution);
+            }
+        } else if self.exec == ExecMode::Gated && (bound_to_fail || !resolution.failures.is_empty())
+        {
             for group in &exec {
                 resolution
                     .not_attempted
@@ -293,6 +330,30 @@ impl Resolver<'_> {
                 stop: &self.stop,
             }
             .resolve(&ids),
+        }
+    }
+
+    /// Judges a program without running it.
+    fn check(&self, group: &Group<'_>, resolution: &mut Resolution) {
+        let GroupSettings::Exec(settings) = group.settings else {
+            return;
+        };
+        let policy = PathPolicy {
+            host: self.host,
+            home: self.home,
+            alias: group.alias,
+            kind: PathKind::Exec,
+            settings: &settings.path,
+        };
+        match policy.check() {
+            Ok(_) => {
+                let refs = group.refs.iter().copied().cloned();
+                resolution.unchecked.extend(refs);
+            }
+            Err(fault) => {
+                let failure = with_refs(fault, Scope::Provider, &group.refs);
+                resolution.failures.push(failure);
+            }
         }
     }
 
