@@ -45,8 +45,8 @@ pub(super) fn checklist(lines: &[(ChecklistLine, Verdict, String)]) -> String {
             Verdict::Fails => "no",
             _ => "?",
         };
-        let first = format!("  {word:<3}{:<40}", line.as_str());
-        text.push_str(&wrapped(ground, &first, &" ".repeat(45)));
+        text.push_str(&format!("  {word:<4}{}\n", line.as_str()));
+        text.push_str(&wrapped(ground, "      ", "      "));
     }
     let unknown = |(_, verdict, _): &(_, Verdict, _)| *verdict == Verdict::Unknown;
     if lines.iter().any(unknown) {
