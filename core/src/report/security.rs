@@ -151,11 +151,11 @@ fn files(host: &Host, source: &Source) -> FileFacts {
             mode: meta.mode,
         })
     };
-    let mut facts = FileFacts::default();
-    facts.config = fact(&source.places.config).filter(|_| source.is_from_files());
-    facts.state_dir = fact(&source.places.state);
-    facts.tls_key = fact(&tls_file(source, "keyPath", "gateway-key.pem"));
-    facts
+    FileFacts {
+        config: fact(&source.places.config).filter(|_| source.is_from_files()),
+        state_dir: fact(&source.places.state),
+        tls_key: fact(&tls_file(source, "keyPath", "gateway-key.pem")),
+    }
 }
 
 fn tls_file(source: &Source, key: &str, default: &str) -> PathBuf {

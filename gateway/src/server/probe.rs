@@ -3,7 +3,7 @@
 //! Only for a caller who is let in and who also shows a nonce, which the command line has left in
 //! the state folder. It tells lengths and whether a value is the probe's own, never a value.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -42,7 +42,7 @@ pub(crate) async fn answer(
         return Err(Code::NotFound.into());
     };
     let path = call.current.snapshot.state_dir().join(NONCE_FILE);
-    let nonce = tokio::task::spawn_blocking(move || read_nonce(path)).await;
+    let nonce = tokio::task::spawn_blocking(move || read_nonce(&path)).await;
     let shown = SecretText::new(shown.to_owned());
     match nonce {
         Ok(Some(nonce)) if nonce == shown => {}
@@ -58,9 +58,9 @@ pub(crate) async fn answer(
 }
 
 /// The nonce that is good now.
-fn read_nonce(path: PathBuf) -> Option<SecretText> {
+fn read_nonce(path: &Path) -> Option<SecretText> {
     let host = Host::real();
-    let mut file = host.files.open(&path).ok()?;
+    let mut file = host.files.open(path).ok()?;
     let meta = file.meta().ok()?;
     let age_ns = i128::from(host.clock.now_ms()) * 1_000_000 - meta.modified_ns;
     let is_fresh = age_ns < i128::try_from(LIFETIME.as_nanos()).ok()?;
@@ -160,8 +160,8 @@ mod tests {
             host.files
                 .write_atomic(&path, text.as_bytes(), mode)
                 .unwrap();
-            assert_eq!(read_nonce(path.clone()).is_some(), good, "{mode:o} {text}");
+            assert_eq!(read_nonce(&path).is_some(), good, "{mode:o} {text}");
         }
-        assert!(read_nonce(folder.path().join("none")).is_none());
+        assert!(read_nonce(&folder.path().join("none")).is_none());
     }
 }

@@ -180,8 +180,10 @@ fn cases() -> Vec<(&'static str, Vec<AuditFinding>)> {
     let list = |entries: &[&str]| json!(entries);
     let tls = |key_mode: u32, self_signed: bool, days: i64| {
         let config = with(lan(token()), "tls", json!({"enabled": true}));
-        let mut files = FileFacts::default();
-        files.tls_key = file(key_mode);
+        let files = FileFacts {
+            tls_key: file(key_mode),
+            ..FileFacts::default()
+        };
         let certificate = Some(CertificateFacts {
             is_self_signed: self_signed,
             valid_for_ms: days * 86_400_000,
@@ -195,8 +197,11 @@ fn cases() -> Vec<(&'static str, Vec<AuditFinding>)> {
         run(&config, beside)
     };
     let modes = |config: u32, state: u32, token_input: SecretInput| {
-        let mut files = FileFacts::default();
-        (files.config, files.state_dir) = (file(config), file(state));
+        let files = FileFacts {
+            config: file(config),
+            state_dir: file(state),
+            ..FileFacts::default()
+        };
         let beside = Beside {
             token: token_input,
             files,

@@ -7,6 +7,8 @@
 //! programs that are not on the path.
 #![cfg(target_os = "linux")]
 #![expect(
+    clippy::indexing_slicing,
+    clippy::string_slice,
     clippy::panic,
     clippy::unwrap_used,
     clippy::disallowed_methods,
