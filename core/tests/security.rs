@@ -82,7 +82,7 @@ fn what_does_not_resolve_is_told_and_nothing_is_run() {
         .iter()
         .map(|told| told["code"].as_str().unwrap_or_default().to_owned())
         .collect();
-    assert_eq!(told, ["secret_ref_not_found", "secret_exec_not_run"]);
+    assert_eq!(told, ["secret_ref_not_found", "SECRETS_EXEC_NOT_RUN"]);
     assert_eq!(found(&report), ["gateway.trusted_proxies_missing warn"]);
 }
 

@@ -10,7 +10,7 @@ use crate::access::{
     ChecklistLine, DEFAULT_SECRET_HEADER, FileFact, FileFacts, SecretInput, audit, sort_findings,
 };
 use crate::config::{self, Input, ReadOptions, Source, Watched, expand_home};
-use crate::error::Result;
+use crate::error::{Code, Result};
 use crate::host::Host;
 use crate::json::lookup;
 use crate::secrets::{
@@ -174,7 +174,7 @@ fn diagnostics(examined: &Attempt) -> Vec<Value> {
     let failures = examined.failures.iter().map(Failure::to_json);
     let not_run = examined.unchecked.iter().map(|reference| {
         json!({
-            "code": "secret_exec_not_run",
+            "code": Code::SecretsExecNotRun.as_str(),
             "ref": reference.to_string(),
             "message": format!("{reference} was not resolved: the audit starts no program"),
         })

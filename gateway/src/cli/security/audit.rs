@@ -140,3 +140,41 @@ fn certificate(host: &Host, path: &Path) -> Option<CertificateFacts> {
 
 const CERTIFICATE_LIMIT: u64 = 1 << 20;
 const DEFAULT_PORT: u16 = 18_789;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Signed by itself, for a hundred years from November 2026.
+    const SELF_SIGNED: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIIBjTCCATOgAwIBAgIUaNE+oSETeyu3MUK28/0SafvVfSkwCgYIKoZIzj0EAwIw\n\
+GzEZMBcGA1UEAwwQY2xhdy5leGFtcGxlLmNvbTAgFw0yNjExMjQyMzE5MjdaGA8y\n\
+MTI2MTAzMTIzMTkyN1owGzEZMBcGA1UEAwwQY2xhdy5leGFtcGxlLmNvbTBZMBMG\n\
+ByqGSM49AgEGCCqGSM49AwEHA0IABPL6Q8Fkuo8ZHXLYxEKUitpPMbZE1m9PkhVj\n\
+y+O7M/aalenC8hjrFL1L2dO8BOBzLy2N/85W5G+v5/44vSJMPnajUzBRMB0GA1Ud\n\
+DgQWBBT3kR4LOVe8GlWSFSs2B0YsBhivhDAfBgNVHSMEGDAWgBT3kR4LOVe8GlWS\n\
+FSs2B0YsBhivhDAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0gAMEUCIQDL\n\
+6cxJY/uRTpIrTIJLUa0Y5UnzI5EDwaqVKJAL1T0rhAIgGqUVkBF0iHWwjLDAtoBo\n\
+1COXuFk/q2ad5a7QGEEf+ac=\n\
+-----END CERTIFICATE-----\n\
+";
+
+    #[test]
+    fn what_a_certificate_says_of_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cert.pem");
+        let host = Host::real();
+        host.files
+            .write_atomic(&path, SELF_SIGNED.as_bytes(), 0o600)
+            .unwrap();
+        let facts = certificate(&host, &path).unwrap();
+        assert!(facts.is_self_signed);
+        let years = facts.valid_for_ms / (365 * 86_400_000);
+        assert!((0..=100).contains(&years), "{years}");
+        host.files
+            .write_atomic(&path, b"not a certificate", 0o600)
+            .unwrap();
+        assert!(certificate(&host, &path).is_none());
+    }
+}

@@ -150,3 +150,30 @@ fn without_a_login_of_the_caller_the_rest_is_not_clear() {
     assert_eq!(told(&document), [] as [&str; 0], "{document:#}");
     assert_eq!(exit, 3);
 }
+
+#[test]
+fn a_deep_audit_is_settings_and_probe_in_one() {
+    let site = site_with_nginx(&["auth_request ", "proxy_set_header X-Auth-Request-Email"]);
+    let mut command = site.net.command(Room::Client, program().to_str().unwrap());
+    let output = command
+        .args(["security", "audit", "--json", "--check", "--deep"])
+        .args(["--url", &format!("http://{FRONT}/")])
+        .args(["--config", &site.text_of("state/openclaw.json")])
+        .args(["--state-dir", &site.text_of("state")])
+        .output()
+        .unwrap();
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let told = told(&document);
+    assert_eq!(output.status.code(), Some(1), "{document:#}");
+    for expected in [
+        "gateway.probe.unauthenticated_reached_gateway critical",
+        "gateway.exposed_bind warn",
+    ] {
+        assert!(told.contains(&expected.to_owned()), "{document:#}");
+    }
+    // Nobody listens on the loopback address of the client's room.
+    assert!(
+        !told.iter().any(|told| told.contains("direct")),
+        "{document:#}"
+    );
+}
