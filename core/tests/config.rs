@@ -110,8 +110,7 @@ fn an_issue_renders_as_one_line_with_its_remedy() {
     .unwrap_err();
     assert_eq!(
         error.message(),
-        "/home/u/.openclaw/openclaw.json:2:47: error config_unknown_key: unknown key \"allowlst\" \
-         (at secrets.providers.v.allowlst). did you mean \"allowlist\"?"
+        "/home/u/.openclaw/openclaw.json:2:47: unknown key \"allowlst\" (at secrets.providers.v.allowlst)"
     );
     assert_eq!(error.hint(), Some("did you mean \"allowlist\"?"));
 }

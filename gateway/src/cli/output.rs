@@ -72,10 +72,14 @@ fn text_of(error: &Error) -> String {
         return format!("error: {head} ({code})\n{failures}");
     }
     let mut text = format!("error: {} ({code})", error.message());
-    let issues = error.details().get("issues").and_then(Value::as_array);
-    // A single issue is what the message says.
-    let issues = issues.filter(|issues| issues.len() > 1);
-    for issue in issues.into_iter().flatten() {
+    let list = |key: &str| error.details().get(key).and_then(Value::as_array);
+    // Of the configuration files, or of the access settings. A single one is what the message says.
+    let issues = list("issues").or_else(|| list("problems"));
+    for issue in issues
+        .filter(|issues| issues.len() > 1)
+        .into_iter()
+        .flatten()
+    {
         text.push_str("\n  ");
         text.push_str(&line_of(issue));
     }

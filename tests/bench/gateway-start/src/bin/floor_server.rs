@@ -17,8 +17,7 @@ fn main() -> std::io::Result<()> {
     let body = format!("{{\"ok\":true,\"config\":{}}}", config.len());
     for stream in listener.incoming() {
         let mut stream = stream?;
-        let mut lines = BufReader::new(stream.try_clone()?).lines();
-        while let Some(line) = lines.next() {
+        for line in BufReader::new(stream.try_clone()?).lines() {
             if line?.is_empty() {
                 write!(
                     stream,
