@@ -1,8 +1,8 @@
 //! Around the proxy: who connects from where, and what the probe says about it.
 
-use super::client::direct;
+use super::client::{direct, direct_to};
 use super::net::{GATEWAY, Room};
-use super::probe::{probe, told};
+use super::probe::{audit, probe, told};
 use super::site::{SECRET, Site};
 
 /// Lines as the nginx preset would send them.
@@ -55,4 +55,30 @@ fn a_gateway_that_can_be_reached_around_the_proxy_is_found() {
     let (exit, found) = probe(&site, Room::Client, &["--direct", &url, "--timeout", "3"]);
     assert_eq!(exit, 0, "{found}");
     assert_eq!(told(&found), [] as [&str; 0]);
+}
+
+/// A proxy on the gateway's own host: every program there has its address.
+#[test]
+fn on_one_host_only_the_secret_keeps_other_programs_out() {
+    let asked = |site: &Site| {
+        direct_to(
+            &site.net,
+            Room::Gateway,
+            "127.0.0.1",
+            "/_auth/whoami",
+            &NICK,
+        )
+    };
+    let risk = "gateway.trusted_proxy_allow_loopback warn".to_owned();
+
+    let open = Site::on_one_host("nginx", &[]);
+    assert_eq!(asked(&open).text_of("user"), "nick@example.com");
+    assert!(
+        told(&audit(&open, &[]).1).contains(&risk),
+        "the audit must say so"
+    );
+
+    let proven = Site::on_one_host("nginx", &["--secret"]);
+    assert_eq!(asked(&proven).code(), "trusted_proxy_secret_missing");
+    assert!(!told(&audit(&proven, &[]).1).contains(&risk));
 }

@@ -44,9 +44,20 @@ pub(crate) fn secure(net: &Net, path: &str, lines: &[(&str, &str)]) -> Answer {
 
 /// GET without TLS from a room to the gateway itself.
 pub(crate) fn direct(net: &Net, room: Room, path: &str, lines: &[(&str, &str)]) -> Answer {
-    let script = format!("exec 3<>/dev/tcp/{GATEWAY}/18789; head -c {{}} >&3; cat <&3");
+    direct_to(net, room, GATEWAY, path, lines)
+}
+
+/// The same to another address of the gateway.
+pub(crate) fn direct_to(
+    net: &Net,
+    room: Room,
+    address: &str,
+    path: &str,
+    lines: &[(&str, &str)],
+) -> Answer {
     let request = request(path, lines);
-    let script = script.replace("{}", &request.len().to_string());
+    let length = request.len();
+    let script = format!("exec 3<>/dev/tcp/{address}/18789; head -c {length} >&3; cat <&3");
     exchange(net, room, "bash", &["-c", &script], &request)
 }
 

@@ -8,9 +8,18 @@ use super::site::{Site, nginx, program};
 
 /// Runs the probe in a room: exit code and document.
 pub(crate) fn probe(site: &Site, room: Room, options: &[&str]) -> (i32, Value) {
+    security(site, room, "probe", options)
+}
+
+/// Runs the audit: exit code and document.
+pub(crate) fn audit(site: &Site, options: &[&str]) -> (i32, Value) {
+    security(site, Room::Client, "audit", options)
+}
+
+fn security(site: &Site, room: Room, word: &str, options: &[&str]) -> (i32, Value) {
     let mut command = site.net.command(room, program().to_str().unwrap());
     let output = command
-        .args(["security", "probe", "--json"])
+        .args(["security", word, "--json"])
         .args(["--config", &site.text_of("state/openclaw.json")])
         .args(["--state-dir", &site.text_of("state")])
         .args(options)
@@ -154,17 +163,10 @@ fn without_a_login_of_the_caller_the_rest_is_not_clear() {
 #[test]
 fn a_deep_audit_is_settings_and_probe_in_one() {
     let site = site_with_nginx(&["auth_request ", "proxy_set_header X-Auth-Request-Email"]);
-    let mut command = site.net.command(Room::Client, program().to_str().unwrap());
-    let output = command
-        .args(["security", "audit", "--json", "--check", "--deep"])
-        .args(["--url", &format!("http://{FRONT}/")])
-        .args(["--config", &site.text_of("state/openclaw.json")])
-        .args(["--state-dir", &site.text_of("state")])
-        .output()
-        .unwrap();
-    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let url = format!("http://{FRONT}/");
+    let (exit, document) = audit(&site, &["--check", "--deep", "--url", &url]);
     let told = told(&document);
-    assert_eq!(output.status.code(), Some(1), "{document:#}");
+    assert_eq!(exit, 1, "{document:#}");
     for expected in [
         "gateway.probe.unauthenticated_reached_gateway critical",
         "gateway.exposed_bind warn",

@@ -34,6 +34,15 @@ impl Site {
 
     /// The same with other options for the preset.
     pub(crate) fn with(preset: &str, options: &[&str]) -> Self {
+        Self::at(preset, (PROXY, GATEWAY), options)
+    }
+
+    /// A gateway that a proxy on its own host would reach over loopback.
+    pub(crate) fn on_one_host(preset: &str, options: &[&str]) -> Self {
+        Self::at(preset, ("127.0.0.1", "127.0.0.1"), options)
+    }
+
+    fn at(preset: &str, (proxy, gateway): (&str, &str), options: &[&str]) -> Self {
         let mut site = Self {
             running: Vec::new(),
             net: Net::new(),
@@ -42,9 +51,9 @@ impl Site {
         };
         // Proxies give up their privileges and must still find their files.
         fs::set_permissions(site.folder.path(), Permissions::from_mode(0o755)).unwrap();
-        let upstream = format!("{GATEWAY}:18789");
+        let upstream = format!("{gateway}:18789");
         let output = Command::new(program())
-            .args(["security", "preset", preset, "--proxy-ip", PROXY])
+            .args(["security", "preset", preset, "--proxy-ip", proxy])
             .args(["--upstream", &upstream])
             .args(options)
             .output()
@@ -55,7 +64,7 @@ impl Site {
         );
         site.preset = String::from_utf8(output.stdout).unwrap();
         site.certificate();
-        site.gateway();
+        site.gateway(&upstream);
         site
     }
 
@@ -162,7 +171,7 @@ impl Site {
         self.write("both.pem", &both);
     }
 
-    fn gateway(&mut self) {
+    fn gateway(&mut self, address: &str) {
         let (json, _) = self.preset.split_once("\n# /etc/").unwrap();
         let (main, extension) = match json.split_once("\n// openclaw-auth.json5") {
             Some((main, rest)) => (main, rest.split_once('\n').map(|(_, text)| text)),
@@ -182,7 +191,7 @@ impl Site {
             .stdout(log.try_clone().unwrap())
             .stderr(log);
         self.running.push(Killed(command.spawn().unwrap()));
-        self.wait(Room::Gateway, "the gateway", &format!("{GATEWAY}:18789"));
+        self.wait(Room::Gateway, "the gateway", address);
     }
 }
 
