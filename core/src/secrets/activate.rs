@@ -383,7 +383,7 @@ pub(super) fn of_surface(judged: &Judged<'_>, fault: Fault) -> Failure {
     }
 }
 
-fn secret_of(value: &Resolved) -> Option<SecretValue> {
+pub(super) fn secret_of(value: &Resolved) -> Option<SecretValue> {
     match value {
         Resolved::Text(text) => Some(SecretValue {
             text: text.clone(),

@@ -5,12 +5,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use super::exec::ExecProvider;
 use super::failure::{Diagnostic, Failure, Fault, Scope};
 use super::file;
 use super::path_policy::{PathKind, PathPolicy};
+use super::progress::Progress;
 use super::provider::{EnvSettings, ExecSettings, FileSettings, Found, Providers, Settings};
 use super::reference::{SecretRef, SecretSource};
 use super::value::Resolved;
@@ -32,12 +34,13 @@ pub(super) struct GroupResult {
     pub(super) runs: usize,
 }
 
-/// What ends an activation early.
+/// What ends an activation early, and who looks on.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stop {
     /// On the host's monotonic clock.
     pub(crate) deadline: Option<Duration>,
     pub(crate) cancel: Cancel,
+    pub(crate) progress: Progress,
 }
 
 impl Stop {
@@ -93,7 +96,7 @@ pub(crate) enum ExecMode {
 /// The outcome of a resolution, before the values are put where they belong.
 #[derive(Debug, Default)]
 pub(crate) struct Resolution {
-    pub(crate) values: HashMap<SecretRef, Resolved>,
+    pub(crate) values: HashMap<SecretRef, Resolved, RandomState>,
     /// Failures by what they are about: `refs` is filled, paths and owners are not.
     pub(crate) failures: Vec<Failure>,
     pub(crate) not_attempted: BTreeSet<SecretRef>,
@@ -183,7 +186,7 @@ impl Resolver<'_> {
             .into_iter()
             .partition(|group| group.source == SecretSource::File);
         for group in &env {
-            self.collect(group, self.run(group), Duration::ZERO, &mut resolution);
+            self.variables(group, &mut resolution);
         }
         self.run_all(&file, &mut resolution);
         if self.exec == ExecMode::Check {
@@ -261,6 +264,7 @@ impl Resolver<'_> {
     /// Runs groups side by side; results are taken in the groups' order whatever the timing.
     fn run_all(&self, groups: &[Group<'_>], resolution: &mut Resolution) {
         let workers = self.providers.limits.concurrency.min(groups.len());
+        self.stop.progress.expect(groups.len());
         let results: Vec<Slot> = groups.iter().map(|_| Slot::default()).collect();
         let next = AtomicUsize::new(0);
         let work = || {
@@ -269,7 +273,10 @@ impl Resolver<'_> {
                 groups.get(index).zip(results.get(index))
             } {
                 let start = self.host.clock.monotonic();
+                let progress = &self.stop.progress;
+                progress.start(group.source, group.alias, start);
                 let result = self.run(group);
+                progress.finish(group.source, group.alias);
                 *slot.lock() = Some((result, self.host.clock.monotonic().saturating_sub(start)));
             }
         };
@@ -305,17 +312,12 @@ impl Resolver<'_> {
             .iter()
             .map(|reference| reference.id.as_str())
             .collect();
-        if group.source != SecretSource::Env && self.stop.is_over(self.host) {
+        if self.stop.is_over(self.host) {
             return Err(self.stop.fault(group.alias));
         }
         match group.settings {
-            GroupSettings::Env(settings) => {
-                let one = |id: &&str| ((*id).to_owned(), self.variable(group.alias, settings, id));
-                Ok(GroupResult {
-                    values: ids.iter().map(one).collect(),
-                    ..GroupResult::default()
-                })
-            }
+            // Variables need no provider to be asked; see `variables`.
+            GroupSettings::Env(_) => Ok(GroupResult::default()),
             GroupSettings::File(settings) => {
                 let budget = self.stop.remaining(self.host);
                 file::resolve(self.host, self.home, group.alias, settings, &ids, budget)
@@ -331,6 +333,32 @@ impl Resolver<'_> {
             }
             .resolve(&ids),
         }
+    }
+
+    /// Looks variables up, on the calling thread.
+    fn variables(&self, group: &Group<'_>, resolution: &mut Resolution) {
+        let GroupSettings::Env(settings) = group.settings else {
+            return;
+        };
+        resolution.values.reserve(group.refs.len());
+        for reference in &group.refs {
+            match self.variable(group.alias, settings, &reference.id) {
+                Ok(value) => {
+                    resolution.values.insert((*reference).clone(), value);
+                }
+                Err(fault) => {
+                    let failure = with_refs(fault, Scope::Ref, &[reference]);
+                    resolution.failures.push(failure);
+                }
+            }
+        }
+        resolution.reports.push(ProviderReport {
+            source: SecretSource::Env,
+            provider: group.alias.to_owned(),
+            refs: group.refs.len(),
+            runs: 0,
+            elapsed_ms: 0,
+        });
     }
 
     /// Judges a program without running it.

@@ -7,6 +7,10 @@ use openclaw_auth::access::{AuditSeverity, CertificateFacts};
 use openclaw_auth::host::Host;
 use openclaw_auth::report::{SecurityOptions, SecurityReport, security};
 use serde_json::Value;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
 
 use super::super::logger::LogFormat;
 use super::super::output::{Failed, print, print_to_stderr};
@@ -121,14 +125,10 @@ fn human(report: &SecurityReport) -> String {
 
 /// What the audit needs to know about the gateway's certificate.
 fn certificate(host: &Host, path: &Path) -> Option<CertificateFacts> {
-    use x509_cert::Certificate;
-
     let mut file = host.files.open(path).ok()?;
     let text = file.read_to_limit(CERTIFICATE_LIMIT).ok()??;
-    let certificate = Certificate::load_pem_chain(&text)
-        .ok()?
-        .into_iter()
-        .next()?;
+    let own = CertificateDer::from_pem_slice(&text).ok()?;
+    let certificate = Certificate::from_der(&own).ok()?;
     let body = certificate.tbs_certificate();
     let end = body.validity().not_after.to_unix_duration().as_millis();
     let now = i64::try_from(host.clock.now_ms()).ok()?;

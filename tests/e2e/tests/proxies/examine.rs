@@ -144,8 +144,6 @@ impl Front<'_> {
         assert_eq!(answer.code(), "trusted_proxy_secret_missing");
     }
 
-    /// The gateway answers an upgrade of a caller it knows with a WebSocket or, where it has none,
-    /// with its own "not found".
     fn upgrades_are_authenticated_too(&self) {
         let upgrade = [
             ("Connection", "Upgrade"),
@@ -156,8 +154,12 @@ impl Front<'_> {
         let net = &self.site.net;
         let logged_in = [&[self.login][..], &upgrade].concat();
         let answer = secure(net, "/ws", &logged_in);
-        let known = answer.status == 101 || answer.code() == "not_found";
-        assert!(known, "{answer:?}");
+        assert_eq!(answer.status, 101, "{answer:?}");
+        // The answer to the key (RFC 6455, section 1.3) is the gateway's own.
+        assert!(
+            answer.text.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+            "{answer:?}"
+        );
         let forged = [&[(self.user_header, "nick@example.com")][..], &upgrade].concat();
         let answer = secure(net, "/ws", &forged);
         assert!(matches!(answer.status, 302 | 401 | 403), "{answer:?}");
