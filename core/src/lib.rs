@@ -8,6 +8,7 @@ mod engine;
 mod error;
 pub mod host;
 mod json;
+pub mod report;
 mod secrets;
 mod snapshot;
 mod text;

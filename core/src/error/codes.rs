@@ -627,6 +627,9 @@ codes! {
         SecretsExecPlaintextAssumed "SECRETS_EXEC_PLAINTEXT_ASSUMED"
             "The exec provider printed plain text, which was taken as the secret."
             "Write jsonOnly: false to say so.";
+        SecretsExecNotRun "SECRETS_EXEC_NOT_RUN"
+            "A report did not resolve the reference, because that would start a program."
+            "Nothing; the gateway itself runs it.";
         SecretsPassenvMissing "SECRETS_PASSENV_MISSING"
             "A name in passEnv is not set."
             "Set the variable or remove the name.";
