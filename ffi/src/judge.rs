@@ -11,8 +11,9 @@ use auth::{Code, Engine, Error};
 
 use crate::access::{
     OCA_CONNECTION_HTTP, OCA_CONNECTION_WEBSOCKET, OCA_DECISION_CHALLENGE,
-    OCA_DECISION_HIDE_REASON, OCA_DECISION_LOCAL_DIRECT, OCA_METHOD_NONE, OCA_METHOD_PASSWORD, OCA_METHOD_TOKEN,
-    OCA_METHOD_TRUSTED_PROXY, OCA_REQUEST_TLS, oca_decision, oca_header, oca_request, unknown,
+    OCA_DECISION_HIDE_REASON, OCA_DECISION_LOCAL_DIRECT, OCA_METHOD_NONE, OCA_METHOD_PASSWORD,
+    OCA_METHOD_TOKEN, OCA_METHOD_TRUSTED_PROXY, OCA_REQUEST_TLS, oca_decision, oca_header,
+    oca_request, unknown,
 };
 use crate::boundary::{Call, Reason, Result, fenced, fixed, invalid, run};
 use crate::error::oca_status;

@@ -107,7 +107,7 @@ pub(super) fn hsts_short(facts: &Facts<'_>, hits: &mut Hits) {
 
 /// The configured `max-age`.
 fn hsts(facts: &Facts<'_>) -> Option<u32> {
-    let value = facts.policy.as_ref()?.hsts.as_deref()?;
+    let value = facts.policy.as_ref()?.hsts.as_ref()?.as_str();
     crate::access::hsts::check(value).ok()?.max_age
 }
 
