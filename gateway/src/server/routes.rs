@@ -169,6 +169,7 @@ pub(crate) async fn answer(
     }
     if let Some(route) = route.filter(|route| route.caller == Caller::Anyone) {
         route.check_method(request.method())?;
+        check_own_body(request.headers(), call.state.limits.own_body)?;
         return Ok(match route.handler {
             Handler::Ready => ready(call, &request),
             _ => answer::json(StatusCode::OK, &json!({"ok": true, "status": "live"})),
@@ -183,13 +184,13 @@ pub(crate) async fn answer(
     if route.caller == Caller::Admin && !identity.is_admin {
         return Err(Code::AdminRequired.into());
     }
+    if !matches!(route.handler, Handler::Proxy | Handler::ProxyByModel) {
+        check_own_body(request.headers(), call.state.limits.own_body)?;
+    }
     match route.handler {
         Handler::Proxy => proxy::forward(call, &identity, request).await,
         Handler::ProxyByModel => proxy::forward_by_model(call, &identity, request).await,
-        Handler::Reload => {
-            check_own_body(request.headers(), call.state.limits.own_body)?;
-            Ok(reload(call).await)
-        }
+        Handler::Reload => Ok(reload(call).await),
         Handler::Metrics => Ok(answer::metrics(metrics::page(call.state))),
         Handler::WebSocket => websocket::open(call, identity, request),
         Handler::Status => Ok(answer::json(
