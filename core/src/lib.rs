@@ -13,12 +13,17 @@ mod snapshot;
 mod text;
 
 pub use config::{EnvOrigin, EnvView, Issue, Locations, Severity};
-pub use engine::{Engine, Event, Options, ReloadReport};
+pub use engine::{
+    ApplyOptions, AuditOptions, Engine, Event, Options, PreflightReport, Proposal, RefResolver,
+    ReloadReport, WatchStamp, WatchStep, Watcher,
+};
 pub use error::{Class, Code, CodeInfo, Error, Kind, Result};
 pub use host::Host;
 pub use json::Path;
 pub use secrets::{
-    Diagnostic, Failure, Origin, ProviderReport, Scope, SecretRef, SecretSource, SecretValue,
+    ApplyReport, AuditReport, AuditStatus, Diagnostic, Failure, Finding, Origin, Plan, PlanBuilder,
+    PredicateFacts, Progress, ProviderReport, Registry, Running, Scope, SecretRef, SecretSource,
+    SecretValue, Selection,
 };
 pub use snapshot::{Snapshot, SurfaceInfo};
 pub use text::{REDACTED, SecretText, mask};

@@ -9,7 +9,7 @@ mod allocations {
     use openclaw_auth::SecretText;
     use openclaw_auth::access::{
         AccessControl, AccessInput, AccessRequest, ConnectionKind, Denied, Identity, Limiter,
-        Overrides, SecretInput,
+        SecretInput,
     };
     use openclaw_auth::host::{Host, Interfaces};
     use serde_json::{Value, json};
@@ -29,16 +29,9 @@ mod allocations {
         }});
         let literal = |text: &str| SecretInput::Literal(SecretText::new(text.to_owned()));
         let input = AccessInput {
-            config: &config,
             token: token.map(literal).unwrap_or_default(),
-            password: SecretInput::Absent,
             proxy_secret: literal("0123456789abcdef0123456789abcdef"),
-            previous_proxy_secret: SecretInput::Absent,
-            env_token: None,
-            env_password: None,
-            overrides: Overrides::default(),
-            interfaces: Arc::new(Own),
-            clock: Host::real().clock,
+            ..AccessInput::new(&config, Arc::new(Own), Host::real().clock)
         };
         let loaded = AccessControl::load(input, Arc::new(Limiter::new()));
         loaded

@@ -43,7 +43,7 @@ impl EnvOrigin {
 ///
 /// The process environment itself is never changed, so an edited `.env` counts at the next
 /// activation.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct EnvView {
     process: Arc<BTreeMap<String, Zeroizing<String>>>,
     added: BTreeMap<String, (Zeroizing<String>, EnvOrigin)>,

@@ -14,9 +14,10 @@ mod locate;
 mod read;
 mod substitute;
 
+pub(crate) use dotenv::parse as parse_dotenv;
 pub use env::{EnvOrigin, EnvView};
 pub use issue::{Issue, Severity};
 pub use locate::Locations;
 pub(crate) use locate::{agent_dirs, expand_home, normalise_agent_id};
-pub(crate) use read::{Input, ReadOptions, Source, read, report_misplaced};
+pub(crate) use read::{Input, ReadOptions, Source, Watched, read, report_misplaced};
 pub(crate) use substitute::{Part, is_env_name, split_references};

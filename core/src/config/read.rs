@@ -44,7 +44,12 @@ pub(crate) struct ReadOptions {
     pub(crate) env: Option<BTreeMap<String, Zeroizing<String>>>,
     /// A missing `${VAR}` in a setting is an error instead of a warning.
     pub(crate) strict_env: bool,
+    /// Leaves the `env` block in the tree as it was written; its variables are then not set.
+    pub(crate) as_written: bool,
 }
+
+/// Files and their identities when they were read; `None` where there was none.
+pub(crate) type Watched = Vec<(PathBuf, Option<FileMeta>)>;
 
 /// A file that was read, kept until places in it are no longer needed.
 pub(crate) struct SourceFile {
@@ -63,8 +68,8 @@ pub(crate) struct Source {
     pub(crate) env: EnvView,
     pub(crate) places: Locations,
     pub(crate) issues: Issues,
-    /// Everything that was read or looked for, for the watcher: path and identity.
-    pub(crate) watched: Vec<(PathBuf, Option<FileMeta>)>,
+    /// Everything that was read or looked for, for the watcher.
+    pub(crate) watched: Watched,
     files: Vec<SourceFile>,
     pending_env: Vec<PendingEnv>,
     strict_env: bool,
@@ -91,7 +96,7 @@ pub(crate) fn read(host: &Host, options: &ReadOptions) -> Source {
         issues: &mut issues,
         files: Vec::new(),
     };
-    let mut watched = Vec::new();
+    let mut watched = Watched::new();
     let mut tree = match &options.input {
         Input::DefaultFile | Input::File(_) => reader.main_file(&mut watched),
         Input::Text(text) => reader.text(text),
@@ -115,7 +120,10 @@ pub(crate) fn read(host: &Host, options: &ReadOptions) -> Source {
         let meta = env.read_dotenv(host, &dotenv, &mut issues);
         watched.push((dotenv, meta));
     }
-    let pending_env = env.add_config_block(&mut tree, &mut issues);
+    let pending_env = match options.as_written {
+        true => Vec::new(),
+        false => env.add_config_block(&mut tree, &mut issues),
+    };
     if wants_shell_env(&tree) {
         let mut note = Issue::warning(
             Code::ConfigNotPortable,
@@ -163,6 +171,11 @@ impl Source {
             .iter()
             .filter_map(|file| Some((file.path.as_path(), file.meta?.mode)));
         files.find(|(_, mode)| mode & 0o077 != 0)
+    }
+
+    /// The main file and what it includes, in the order in which they were read.
+    pub(crate) fn files(&self) -> &[SourceFile] {
+        &self.files
     }
 
     /// Adds an issue of a later step.
@@ -303,7 +316,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn main_file(&mut self, watched: &mut Vec<(PathBuf, Option<FileMeta>)>) -> Value {
+    fn main_file(&mut self, watched: &mut Watched) -> Value {
         let empty = || Value::Object(Map::new());
         let path = &self.places.config;
         let real = match self.host.files.canonical(path) {
@@ -333,7 +346,8 @@ impl Reader<'_> {
         let Some(mut tree) = parsed else {
             return empty();
         };
-        self.expand_includes(&mut tree, &real);
+        let roots = self.include_roots();
+        self.expand_includes(&mut tree, &self.places.config, &real, roots);
         self.object(tree)
     }
 
@@ -346,11 +360,17 @@ impl Reader<'_> {
             chain: Vec::new(),
         };
         let parsed = parse_text(&file, &Path::root(), self.issues);
+        let shown = file.path.clone();
         self.files.push(file);
-        parsed.map_or_else(|| Value::Object(Map::new()), |tree| self.object(tree))
+        let Some(mut tree) = parsed else {
+            return Value::Object(Map::new());
+        };
+        // There is no folder to include from, so every directive is refused.
+        self.expand_includes(&mut tree, &shown, &shown, Vec::new());
+        self.object(tree)
     }
 
-    fn extension_file(&mut self, tree: &mut Value, watched: &mut Vec<(PathBuf, Option<FileMeta>)>) {
+    fn extension_file(&mut self, tree: &mut Value, watched: &mut Watched) {
         let path = self.places.state.join(extension::FILE_NAME);
         let Ok(real) = self.host.files.canonical(&path) else {
             watched.push((path, None));
@@ -388,30 +408,37 @@ impl Reader<'_> {
         watched.push((path, file.meta));
     }
 
-    fn expand_includes(&mut self, tree: &mut Value, real: &FilePath) {
-        let folder = self
-            .places
-            .config
-            .parent()
-            .unwrap_or(FilePath::new("/"))
-            .to_owned();
-        let extra = self.host.env.vars().get("OPENCLAW_INCLUDE_ROOTS");
-        let extra = extra.map(|list| std::env::split_paths(list.as_str()).collect::<Vec<_>>());
-        let extra = extra
-            .unwrap_or_default()
+    /// Folders that the main file may include from: its own, and those that the environment
+    /// names.
+    fn include_roots(&self) -> Vec<PathBuf> {
+        let own = self.places.config.parent().unwrap_or(FilePath::new("/"));
+        let named = self.host.env.vars().get("OPENCLAW_INCLUDE_ROOTS");
+        let named = named
             .into_iter()
+            .flat_map(|list| std::env::split_paths(list.as_str()));
+        let named = named
             .map(|root| expand_home(&root.to_string_lossy(), &self.places.home))
             .filter(|root| root.is_absolute());
+        std::iter::once(own.to_owned()).chain(named).collect()
+    }
+
+    fn expand_includes(
+        &mut self,
+        tree: &mut Value,
+        file: &FilePath,
+        real: &FilePath,
+        roots: Vec<PathBuf>,
+    ) {
         Includes {
             host: self.host,
             home: &self.places.home,
-            roots: std::iter::once(folder).chain(extra).collect(),
+            roots,
             files: &mut self.files,
             issues: self.issues,
             chain: vec![real.to_owned()],
             path: Path::root(),
         }
-        .expand(tree, &self.places.config);
+        .expand(tree, file);
     }
 
     fn read(&mut self, path: &FilePath, real: &FilePath, limit: u64) -> Option<SourceFile> {

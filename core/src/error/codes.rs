@@ -549,6 +549,27 @@ codes! {
         SecretsActivationCancelled "secrets_activation_cancelled"
             "The activation was cancelled."
             "Nothing; the previous secrets stay in use.";
+        RuleInvalid "rule_invalid"
+            "A rule for secret surfaces is invalid."
+            "Correct the rule at the pointer in the details.";
+        PlanInvalid "plan_invalid"
+            "A plan for moving secrets is invalid; `details.problems` lists every reason."
+            "Correct the plan.";
+        PlanExecConsentRequired "plan_exec_consent_required"
+            "The plan uses programs, which are only run with consent."
+            "Look at the plan and allow exec explicitly.";
+        PlanPreflightFailed "plan_preflight_failed"
+            "The configuration would not work after the plan; nothing was written."
+            "Fix the listed failures first.";
+        PlanTargetNotEditable "plan_target_not_editable"
+            "A value of the plan cannot be changed in the text of its file."
+            "Change it by hand; the details name path and files.";
+        PlanConflict "plan_conflict"
+            "A file was changed by somebody else while the plan was applied; nothing was written."
+            "Apply the plan again.";
+        PlanWriteFailed "plan_write_failed"
+            "A file could not be written; files that were written before it were put back."
+            "Check permissions and space; `details.notRestored` lists what could not be put back.";
         SecretInactive "secret_inactive"
             "The setting is not active, so its secret was not resolved."
             "Activate the feature, or do not read the secret.";
@@ -602,6 +623,60 @@ codes! {
         SecretsSecretInArgs "SECRETS_SECRET_IN_ARGS"
             "A variable that looks like a secret is put into a command line, which other users can see."
             "Pass it with passEnv instead.";
+        SecretsStoreSkipped "SECRETS_STORE_SKIPPED"
+            "A store of auth profiles cannot be read, so its references are not resolved."
+            "Repair the file; it is left alone.";
+        WebSearchAutodetectSelected "WEB_SEARCH_AUTODETECT_SELECTED"
+            "No web search provider is named, so the first one with a key was selected."
+            "Nothing, or name one in tools.web.search.provider.";
+        WebSearchProviderInvalidAutodetect "WEB_SEARCH_PROVIDER_INVALID_AUTODETECT"
+            "The named web search provider is not usable; one was selected as if none were named."
+            "Correct tools.web.search.provider, or enable its plugin.";
+        WebSearchKeyUnresolvedFallbackUsed "WEB_SEARCH_KEY_UNRESOLVED_FALLBACK_USED"
+            "The web search key does not resolve; a variable of the environment is used instead."
+            "Fix or remove the reference.";
+        WebSearchKeyUnresolvedNoFallback "WEB_SEARCH_KEY_UNRESOLVED_NO_FALLBACK"
+            "The web search key does not resolve and no variable replaces it."
+            "Fix the reference, or set the provider's variable.";
+        WebFetchAutodetectSelected "WEB_FETCH_AUTODETECT_SELECTED"
+            "No web fetch provider is named, so the first one with a key was selected."
+            "Nothing, or name one in tools.web.fetch.provider.";
+        WebFetchProviderInvalidAutodetect "WEB_FETCH_PROVIDER_INVALID_AUTODETECT"
+            "The named web fetch provider is not usable; one was selected as if none were named."
+            "Correct tools.web.fetch.provider, or enable its plugin.";
+        WebFetchProviderKeyUnresolvedFallbackUsed "WEB_FETCH_PROVIDER_KEY_UNRESOLVED_FALLBACK_USED"
+            "The web fetch key does not resolve; a variable of the environment is used instead."
+            "Fix or remove the reference.";
+        WebFetchProviderKeyUnresolvedNoFallback "WEB_FETCH_PROVIDER_KEY_UNRESOLVED_NO_FALLBACK"
+            "The web fetch key does not resolve and no variable replaces it."
+            "Fix the reference, or set the provider's variable.";
+        PlaintextFound "PLAINTEXT_FOUND"
+            "A secret stands in a file as plain text."
+            "Move it to a provider and put a reference in its place.";
+        PlaintextSuspected "PLAINTEXT_SUSPECTED"
+            "A text stands under a key that looks like it holds a secret."
+            "Check it; hosts can register the place as a secret surface.";
+        RefUnresolved "REF_UNRESOLVED"
+            "A reference that is needed does not resolve."
+            "Do what the failure says.";
+        RefShadowed "REF_SHADOWED"
+            "A stored profile of the same provider takes precedence over the reference."
+            "Remove the profile, or the reference.";
+        LegacyResidue "LEGACY_RESIDUE"
+            "A credential is stored where it is changed by a login or belongs to an older release."
+            "Run secrets apply with scrubbing, or log in again.";
+        RefInactive "REF_INACTIVE"
+            "A reference stands on a setting that is not active; it was not resolved."
+            "Nothing, or remove the reference.";
+        ProviderPathInsecure "PROVIDER_PATH_INSECURE"
+            "A provider's file or command fails the path policy."
+            "Do what the failure's hint says.";
+        ProviderUnused "PROVIDER_UNUSED"
+            "A declared secret provider is used by no reference."
+            "Remove it if it is not needed.";
+        NotPortable "NOT_PORTABLE"
+            "A setting would be refused by OpenClaw."
+            "Move it to openclaw-auth.json5, or do not share the file.";
         SecretsValueWhitespace "SECRETS_VALUE_WHITESPACE"
             "A secret has leading or trailing white space or a line break."
             "Remove it if it is not meant.";

@@ -4,6 +4,7 @@
     reason = "this is the access that the lint points to"
 )]
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, Metadata, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -72,7 +73,7 @@ impl Files for RealFiles {
         // Opened before anything changes: a folder that cannot be synced is found out in time.
         let folder = File::open(parent)?;
 
-        let mut prefix = std::ffi::OsString::from(".");
+        let mut prefix = OsString::from(".");
         prefix.push(name);
         prefix.push(".");
         let mut temporary = tempfile::Builder::new()
@@ -91,6 +92,11 @@ impl Files for RealFiles {
         temporary.as_file().sync_all()?;
         temporary.persist(&target).map_err(|error| error.error)?;
         sync_folder(&folder)
+    }
+
+    fn names(&self, folder: &Path) -> io::Result<Vec<OsString>> {
+        let entries = fs::read_dir(folder)?;
+        entries.map(|entry| Ok(entry?.file_name())).collect()
     }
 
     fn create_dir_all(&self, path: &Path, mode: u32) -> io::Result<()> {

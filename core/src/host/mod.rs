@@ -10,6 +10,7 @@ mod env;
 #[cfg(unix)]
 mod files;
 mod interfaces;
+mod overlay;
 #[cfg(unix)]
 mod process;
 #[cfg(not(unix))]
@@ -20,6 +21,7 @@ use self::unsupported::{self as files, self as process};
 pub mod sim;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,6 +30,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
+
+pub(crate) use self::overlay::Overlay;
 
 pub use interfaces::{Interfaces, RealInterfaces};
 
@@ -145,6 +149,8 @@ pub trait Files: Send + Sync {
     /// Replaces or creates a file so that readers see the old or the new content, never part of
     /// it: temporary file in the same folder with `mode`, `fsync`, rename, `fsync` of the folder.
     fn write_atomic(&self, path: &Path, content: &[u8], mode: u32) -> io::Result<()>;
+    /// The names in a folder, in no particular order.
+    fn names(&self, folder: &Path) -> io::Result<Vec<OsString>>;
     /// Creates a folder and its parents with `mode`; existing ones are left as they are.
     fn create_dir_all(&self, path: &Path, mode: u32) -> io::Result<()>;
     /// Removes a file.

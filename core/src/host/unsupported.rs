@@ -1,6 +1,7 @@
 //! Files and programs on systems where the checks that keep credentials safe are missing:
 //! everything is refused.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -39,6 +40,10 @@ impl Files for RealFiles {
     }
 
     fn remove_file(&self, _path: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn names(&self, _folder: &Path) -> io::Result<Vec<OsString>> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }

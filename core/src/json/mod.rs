@@ -1,6 +1,7 @@
 //! JSON and JSON5: reading behind a depth guard, paths into documents, places in the text.
 
 mod depth;
+mod edit;
 mod path;
 mod read;
 mod scan;
@@ -8,6 +9,7 @@ mod typed;
 
 use serde_json::Value;
 
+pub(crate) use edit::Editor;
 pub use path::Path;
 pub(crate) use path::lookup;
 pub(crate) use read::{Finding, ProblemKind, parse, parse_json5};

@@ -289,6 +289,17 @@ impl Diagnostic {
     }
 }
 
+/// Puts failures and the lists in them in their fixed order.
+pub(crate) fn sort_failures(failures: &mut [Failure]) {
+    for failure in failures.iter_mut() {
+        for list in [&mut failure.refs, &mut failure.paths, &mut failure.owners] {
+            list.sort();
+            list.dedup();
+        }
+    }
+    failures.sort_by(|a, b| a.order().cmp(&b.order()));
+}
+
 /// Sorts diagnostics by path and code; one of each (code, path, reason) stays.
 pub(crate) fn sort_diagnostics(diagnostics: &mut Vec<Diagnostic>) {
     diagnostics.sort_by(|a, b| {
@@ -297,7 +308,7 @@ pub(crate) fn sort_diagnostics(diagnostics: &mut Vec<Diagnostic>) {
     diagnostics.dedup_by(|a, b| (a.code, &a.path, &a.reason) == (b.code, &b.path, &b.reason));
 }
 
-/// An activation that did not happen.
+/// An activation that did not happen. Everything is in its fixed order.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ActivationFailure {
     pub(crate) failures: Vec<Failure>,
@@ -307,20 +318,6 @@ pub(crate) struct ActivationFailure {
 }
 
 impl ActivationFailure {
-    /// Puts everything in its fixed order.
-    pub(crate) fn sort(&mut self) {
-        for failure in &mut self.failures {
-            for list in [&mut failure.refs, &mut failure.paths, &mut failure.owners] {
-                list.sort();
-                list.dedup();
-            }
-        }
-        self.failures.sort_by(|a, b| a.order().cmp(&b.order()));
-        self.not_attempted.sort();
-        self.not_attempted.dedup();
-        sort_diagnostics(&mut self.diagnostics);
-    }
-
     /// The error as callers get it.
     pub(crate) fn into_error(self) -> Error {
         let rendered = self.to_string();

@@ -1,13 +1,14 @@
 //! `secrets.providers`, `secrets.defaults` and `secrets.resolution`: reading and looking up.
 
 use std::collections::BTreeMap;
+use std::path::{Path as FilePath, PathBuf};
 
 use serde_json::{Map, Value};
 
 use super::failure::Fault;
 use super::reference::{Defaults, SecretRef, SecretSource, is_alias, is_env_id};
 use super::sensitive::is_sensitive_env;
-use crate::config::{Part, split_references};
+use crate::config::{Part, expand_home, split_references};
 use crate::error::Code;
 use crate::json::{Fields, Mismatch, Path, lookup};
 use crate::text::closest;
@@ -149,6 +150,17 @@ impl Providers {
             problems,
             unknown,
         }
+    }
+
+    /// The paths of all declared secrets files.
+    pub(super) fn files<'a>(&'a self, home: &'a FilePath) -> impl Iterator<Item = PathBuf> + 'a {
+        self.declared.values().filter_map(|provider| {
+            let Settings::File(settings) = &provider.settings else {
+                return None;
+            };
+            let path = expand_home(&settings.path.path, home);
+            path.is_absolute().then_some(path)
+        })
     }
 
     /// The provider of a reference.

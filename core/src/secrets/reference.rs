@@ -47,6 +47,19 @@ pub struct SecretRef {
 }
 
 impl SecretRef {
+    /// Reads the text form `source:provider:id`; `None` when a part of it is not valid.
+    pub fn parse(label: &str) -> Option<Self> {
+        let mut parts = label.splitn(3, ':');
+        let source = SecretSource::parse(parts.next()?)?;
+        let (provider, id) = (parts.next()?, parts.next()?);
+        let fine = is_alias(provider) && check_id(source, id).is_ok();
+        fine.then(|| Self {
+            source,
+            provider: provider.to_owned(),
+            id: id.to_owned(),
+        })
+    }
+
     /// Where it is resolved.
     pub fn source(&self) -> SecretSource {
         self.source

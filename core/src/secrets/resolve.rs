@@ -5,11 +5,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use super::exec::ExecProvider;
 use super::failure::{Diagnostic, Failure, Fault, Scope};
 use super::file;
+use super::path_policy::{PathKind, PathPolicy};
+use super::progress::Progress;
 use super::provider::{EnvSettings, ExecSettings, FileSettings, Found, Providers, Settings};
 use super::reference::{SecretRef, SecretSource};
 use super::value::Resolved;
@@ -31,12 +34,13 @@ pub(super) struct GroupResult {
     pub(super) runs: usize,
 }
 
-/// What ends an activation early.
+/// What ends an activation early, and who looks on.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stop {
     /// On the host's monotonic clock.
     pub(crate) deadline: Option<Duration>,
     pub(crate) cancel: Cancel,
+    pub(crate) progress: Progress,
 }
 
 impl Stop {
@@ -75,19 +79,50 @@ pub(crate) struct Resolver<'a> {
     pub(crate) state_dir: &'a Path,
     pub(crate) providers: &'a Providers,
     pub(crate) stop: Stop,
-    /// Run no program when the resolution is bound to fail already.
-    pub(crate) exec_gate: bool,
+    pub(crate) exec: ExecMode,
+}
+
+/// Whether programs are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ExecMode {
+    /// Always.
+    Always,
+    /// Never; only their settings and paths are checked.
+    Check,
+    /// Unless the resolution is bound to fail already.
+    Gated,
 }
 
 /// The outcome of a resolution, before the values are put where they belong.
 #[derive(Debug, Default)]
 pub(crate) struct Resolution {
-    pub(crate) values: HashMap<SecretRef, Resolved>,
+    pub(crate) values: HashMap<SecretRef, Resolved, RandomState>,
     /// Failures by what they are about: `refs` is filled, paths and owners are not.
     pub(crate) failures: Vec<Failure>,
     pub(crate) not_attempted: BTreeSet<SecretRef>,
+    /// References whose programs were checked but not run.
+    pub(crate) unchecked: BTreeSet<SecretRef>,
     pub(crate) diagnostics: Vec<Diagnostic>,
     pub(crate) reports: Vec<ProviderReport>,
+}
+
+impl Resolution {
+    /// Adds reports of a further round; each provider has one.
+    pub(super) fn add_reports(&mut self, reports: Vec<ProviderReport>) {
+        for report in reports {
+            let same = |known: &&mut ProviderReport| {
+                (known.source, &known.provider) == (report.source, &report.provider)
+            };
+            match self.reports.iter_mut().find(same) {
+                Some(known) => {
+                    known.refs += report.refs;
+                    known.runs += report.runs;
+                    known.elapsed_ms += report.elapsed_ms;
+                }
+                None => self.reports.push(report),
+            }
+        }
+    }
 }
 
 /// What one provider did.
@@ -151,10 +186,15 @@ impl Resolver<'_> {
             .into_iter()
             .partition(|group| group.source == SecretSource::File);
         for group in &env {
-            self.collect(group, self.run(group), Duration::ZERO, &mut resolution);
+            self.variables(group, &mut resolution);
         }
         self.run_all(&file, &mut resolution);
-        if self.exec_gate && (bound_to_fail || !resolution.failures.is_empty()) {
+        if self.exec == ExecMode::Check {
+            for group in &exec {
+                self.check(group, &mut resolution);
+            }
+        } else if self.exec == ExecMode::Gated && (bound_to_fail || !resolution.failures.is_empty())
+        {
             for group in &exec {
                 resolution
                     .not_attempted
@@ -224,6 +264,7 @@ impl Resolver<'_> {
     /// Runs groups side by side; results are taken in the groups' order whatever the timing.
     fn run_all(&self, groups: &[Group<'_>], resolution: &mut Resolution) {
         let workers = self.providers.limits.concurrency.min(groups.len());
+        self.stop.progress.expect(groups.len());
         let results: Vec<Slot> = groups.iter().map(|_| Slot::default()).collect();
         let next = AtomicUsize::new(0);
         let work = || {
@@ -232,7 +273,10 @@ impl Resolver<'_> {
                 groups.get(index).zip(results.get(index))
             } {
                 let start = self.host.clock.monotonic();
+                let progress = &self.stop.progress;
+                progress.start(group.source, group.alias, start);
                 let result = self.run(group);
+                progress.finish(group.source, group.alias);
                 *slot.lock() = Some((result, self.host.clock.monotonic().saturating_sub(start)));
             }
         };
@@ -268,17 +312,12 @@ impl Resolver<'_> {
             .iter()
             .map(|reference| reference.id.as_str())
             .collect();
-        if group.source != SecretSource::Env && self.stop.is_over(self.host) {
+        if self.stop.is_over(self.host) {
             return Err(self.stop.fault(group.alias));
         }
         match group.settings {
-            GroupSettings::Env(settings) => {
-                let one = |id: &&str| ((*id).to_owned(), self.variable(group.alias, settings, id));
-                Ok(GroupResult {
-                    values: ids.iter().map(one).collect(),
-                    ..GroupResult::default()
-                })
-            }
+            // Variables need no provider to be asked; see `variables`.
+            GroupSettings::Env(_) => Ok(GroupResult::default()),
             GroupSettings::File(settings) => {
                 let budget = self.stop.remaining(self.host);
                 file::resolve(self.host, self.home, group.alias, settings, &ids, budget)
@@ -293,6 +332,56 @@ impl Resolver<'_> {
                 stop: &self.stop,
             }
             .resolve(&ids),
+        }
+    }
+
+    /// Looks variables up, on the calling thread.
+    fn variables(&self, group: &Group<'_>, resolution: &mut Resolution) {
+        let GroupSettings::Env(settings) = group.settings else {
+            return;
+        };
+        resolution.values.reserve(group.refs.len());
+        for reference in &group.refs {
+            match self.variable(group.alias, settings, &reference.id) {
+                Ok(value) => {
+                    resolution.values.insert((*reference).clone(), value);
+                }
+                Err(fault) => {
+                    let failure = with_refs(fault, Scope::Ref, &[reference]);
+                    resolution.failures.push(failure);
+                }
+            }
+        }
+        resolution.reports.push(ProviderReport {
+            source: SecretSource::Env,
+            provider: group.alias.to_owned(),
+            refs: group.refs.len(),
+            runs: 0,
+            elapsed_ms: 0,
+        });
+    }
+
+    /// Judges a program without running it.
+    fn check(&self, group: &Group<'_>, resolution: &mut Resolution) {
+        let GroupSettings::Exec(settings) = group.settings else {
+            return;
+        };
+        let policy = PathPolicy {
+            host: self.host,
+            home: self.home,
+            alias: group.alias,
+            kind: PathKind::Exec,
+            settings: &settings.path,
+        };
+        match policy.check() {
+            Ok(_) => {
+                let refs = group.refs.iter().copied().cloned();
+                resolution.unchecked.extend(refs);
+            }
+            Err(fault) => {
+                let failure = with_refs(fault, Scope::Provider, &group.refs);
+                resolution.failures.push(failure);
+            }
         }
     }
 

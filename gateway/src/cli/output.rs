@@ -52,35 +52,97 @@ pub(super) fn print_to_stderr(text: &str) {
 /// Prints a failure: one sentence, every collected problem when there are several, and what to
 /// do.
 pub(super) fn print_error(failed: &Failed) {
-    let error = &failed.error;
-    print_to_stderr(&format!("error: {} ({})", error.message(), error.code()));
-    for key in ["issues", "failures"] {
-        let problems = error.details().get(key).and_then(Value::as_array);
-        for problem in problems.into_iter().flatten() {
-            print_to_stderr(&format!("  {}", line_of(problem)));
-        }
-    }
-    if let Some(hint) = error.hint() {
-        print_to_stderr(&format!("hint: {hint}"));
-    }
+    print_to_stderr(&text_of(&failed.error));
 }
 
-/// One problem of a list in one line.
-fn line_of(problem: &Value) -> String {
-    let text = |key: &str| problem.get(key).and_then(Value::as_str);
-    match (text("code"), text("message")) {
-        (Some(code), Some(message)) => {
-            let path = text("path").filter(|path| !path.is_empty() && !message.contains(path));
-            let place = path.map(|path| format!("{path}: ")).unwrap_or_default();
-            format!("{place}{message} ({code})")
-        }
-        _ => problem.to_string(),
+fn text_of(error: &Error) -> String {
+    let code = error.code();
+    // Secrets that did not resolve say themselves which settings need them and what to do.
+    let rendered = error.details().get("text").and_then(Value::as_str);
+    if let Some((head, failures)) = rendered.and_then(|text| text.split_once('\n')) {
+        return format!("error: {head} ({code})\n{failures}");
     }
+    let mut text = format!("error: {} ({code})", error.message());
+    let list = |key: &str| error.details().get(key).and_then(Value::as_array);
+    // Of the configuration files, or of the access settings. A single one is what the message says.
+    let issues = list("issues").or_else(|| list("problems"));
+    for issue in issues
+        .filter(|issues| issues.len() > 1)
+        .into_iter()
+        .flatten()
+    {
+        text.push_str("\n  ");
+        text.push_str(&line_of(issue));
+    }
+    if let Some(hint) = error.hint() {
+        text.push_str("\nhint: ");
+        text.push_str(hint);
+    }
+    text
+}
+
+/// One issue of the settings in one line.
+fn line_of(issue: &Value) -> String {
+    let text = |key: &str| issue.get(key).and_then(Value::as_str);
+    let (Some(code), Some(message)) = (text("code"), text("message")) else {
+        return issue.to_string();
+    };
+    let number = |key: &str| issue.get(key).and_then(Value::as_u64);
+    let place = match (text("file"), number("line"), number("column")) {
+        (Some(file), Some(line), Some(column)) => format!("{file}:{line}:{column}: "),
+        (Some(file), _, _) => format!("{file}: "),
+        _ => String::new(),
+    };
+    let path = text("path").filter(|path| !path.is_empty() && !message.contains(path));
+    let path = path.map(|path| format!("{path}: ")).unwrap_or_default();
+    let hint = text("hint")
+        .map(|hint| format!("; {hint}"))
+        .unwrap_or_default();
+    format!("{place}{path}{message} ({code}){hint}")
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn secrets_that_failed_are_shown_with_their_users_and_hints() {
+        let error = Error::new(Code::SecretUnresolved, "secrets: one (and 1 more)")
+            .with("failures", json!([{"code": "a"}, {"code": "b"}]))
+            .with(
+                "text",
+                "secrets (2 failures)\n- one\n    used by x\n    hint: y\n- two",
+            )
+            .with_hint("y");
+        assert_eq!(
+            text_of(&error),
+            "error: secrets (2 failures) (secret_unresolved)\n- one\n    used by x\n    \
+             hint: y\n- two"
+        );
+    }
+
+    #[test]
+    fn several_issues_are_shown_with_their_places() {
+        let issue = |line: Option<u64>, path: &str, hint: Option<&str>| {
+            json!({
+                "code": "c", "message": "m", "file": "/f", "line": line, "column": line,
+                "path": path, "hint": hint,
+            })
+        };
+        let error =
+            |issues: Value| Error::new(Code::ConfigUnknownKey, "one").with("issues", issues);
+        let several = json!([issue(Some(7), "a.b", Some("h")), issue(None, "", None)]);
+        assert_eq!(
+            text_of(&error(several)),
+            "error: one (config_unknown_key)\n  /f:7:7: a.b: m (c); h\n  /f: m (c)"
+        );
+        assert_eq!(
+            text_of(&error(json!([issue(Some(7), "a", None)])).with_hint("h")),
+            "error: one (config_unknown_key)\nhint: h"
+        );
+    }
 
     #[test]
     fn exit_codes_of_the_gateway() {

@@ -428,6 +428,25 @@ impl Files for SimFiles {
         disk.names.remove(&path);
         Ok(())
     }
+
+    fn names(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        let (path, uid) = self.enter(path);
+        let disk = self.0.disk.lock();
+        let (folder, inode) = disk.find(&path, true, uid)?;
+        let node = disk.node(inode).ok_or(io::ErrorKind::NotFound)?;
+        if node.kind != FileKind::Directory {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        if !node.allows(uid, READ) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let inside = disk
+            .names
+            .keys()
+            .filter(|name| name.parent() == Some(&folder));
+        let names = inside.filter_map(|name| name.file_name().map(OsString::from));
+        Ok(names.collect())
+    }
 }
 
 /// An open file: its node, whatever happens to its name.
