@@ -197,7 +197,7 @@ pub(crate) async fn answer(
             StatusCode::OK,
             &status::document(call.state, call.current),
         )),
-        _ => Ok(who_am_i(call, &identity)),
+        _ => Ok(who_am_i(call, identity)),
     }
 }
 
@@ -274,8 +274,8 @@ fn ready(call: &Call<'_>, request: &Request<Incoming>) -> Response<ReplyBody> {
     answer::json(status, &body)
 }
 
-fn who_am_i(call: &Call<'_>, identity: &Identity) -> Response<ReplyBody> {
-    let mut body = identity.json.clone();
+fn who_am_i(call: &Call<'_>, identity: Identity) -> Response<ReplyBody> {
+    let mut body = identity.json;
     if let Value::Object(members) = &mut body {
         members.insert("requestId".to_owned(), call.record.request_id().into());
     }

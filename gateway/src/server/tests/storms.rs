@@ -228,3 +228,54 @@ async fn connections_above_the_limit_are_closed_and_counted() {
     drop(held);
     is_calm(&server).await;
 }
+
+/// Memory of this process in bytes.
+#[cfg(target_os = "linux")]
+fn resident() -> u64 {
+    let files = openclaw_auth::host::Host::real().files;
+    let file = files.open(std::path::Path::new("/proc/self/status"));
+    let text = file.unwrap().read_to_limit(1 << 16).unwrap().unwrap();
+    let text = String::from_utf8(text.to_vec()).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: u64 = line
+        .unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap();
+    kib * 1024
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs 20,000 file descriptors"]
+async fn ten_thousand_idle_connections_fit_into_200_megabytes() {
+    const CONNECTIONS: usize = 10_000;
+    let limits = Limits {
+        connections: CONNECTIONS + 10,
+        per_peer: CONNECTIONS + 10,
+        ..Limits::default()
+    };
+    let server = Server::start(FakeCore::new(FakeSnapshot::new(json!({}))), limits).await;
+    let before = resident();
+    let mut held = Vec::with_capacity(CONNECTIONS);
+    let mut buffer = vec![0; 4096];
+    for _ in 0..CONNECTIONS {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let request =
+            b"GET /_auth/whoami HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer good\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let size = stream.read(&mut buffer).await.unwrap();
+        assert!(buffer[..size].starts_with(b"HTTP/1.1 200"));
+        held.push(stream);
+    }
+    assert_eq!(server.state.connections.open(), CONNECTIONS);
+    let grown = resident().saturating_sub(before);
+    println!(
+        "10,000 idle connections: {} MB, those of the client included",
+        grown / 1_000_000
+    );
+    assert!(grown < 200_000_000, "{grown} bytes");
+    drop(held);
+    server.has_no_connections().await;
+}

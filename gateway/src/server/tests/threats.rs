@@ -284,7 +284,9 @@ async fn names_that_were_bound_anew_to_this_machine() {
     ] {
         let server = gateway(&settings).await;
         let ask = |host: &str| {
-            format!("GET /_auth/whoami HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{lines}\r\n")
+            format!(
+                "GET /_auth/whoami HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{lines}\r\n"
+            )
         };
         let text = server.raw(ask("evil.example:18789")).await;
         assert!(text.contains("host_not_allowed"), "{text}");

@@ -254,11 +254,11 @@ async fn a_reload_judges_open_sessions_again() {
     let home = tempfile::tempdir().unwrap();
     let config = home.path().join("openclaw.json");
     let files = openclaw_auth::host::Host::real().files;
-    let write = |token: &str| {
-        let text = settings(token);
+    let write = |token: &str, attempts: u32| {
+        let text = settings(token, attempts);
         files.write_atomic(&config, text.as_bytes(), 0o600).unwrap();
     };
-    write("the-first-token-of-some-length");
+    write("the-first-token-of-some-length", 5);
     let core = super::super::core_api::open(super::super::OpenRequest {
         config: Some(config.clone()),
         state_dir: Some(home.path().to_path_buf()),
@@ -270,11 +270,12 @@ async fn a_reload_judges_open_sessions_again() {
     let mut client = connect(&server, &lines).await;
     hear(&mut client).await;
 
+    write("the-first-token-of-some-length", 6);
     assert!(server.state.reloader.reload().await.is_ok());
     let answer = say(&mut client, r#"{"id":1,"method":"status"}"#).await;
     assert_eq!(answer["result"]["snapshot"], 2, "the session stays open");
 
-    write("another-token-of-some-length");
+    write("another-token-of-some-length", 6);
     assert!(server.state.reloader.reload().await.is_ok());
     assert_eq!(
         closed(&mut client).await,
