@@ -249,8 +249,11 @@ async fn frames_without_a_mask_end_the_session() {
 
 #[tokio::test]
 async fn a_reload_judges_open_sessions_again() {
-    let settings =
-        |token: &str| json!({"gateway": {"auth": {"mode": "token", "token": token}}}).to_string();
+    let settings = |token: &str, attempts: u32| {
+        let auth = json!({"mode": "token", "token": token,
+                "rateLimit": {"maxAttempts": attempts}});
+        json!({"gateway": {"auth": auth}}).to_string()
+    };
     let home = tempfile::tempdir().unwrap();
     let config = home.path().join("openclaw.json");
     let files = openclaw_auth::host::Host::real().files;
