@@ -188,7 +188,7 @@ async fn serve(
     if let Some(listener) = metrics {
         tokio::spawn(metrics::listen(listener, around.clone()));
     }
-    tokio::spawn(summarise(Arc::clone(&state.log), around.stop.clone()));
+    tokio::spawn(keep_log(Arc::clone(&state.log)));
     drop(around);
     announce(state, &addresses, print);
     if let Some(address) = metrics_address {
@@ -208,6 +208,7 @@ async fn serve(
     let _ = stop.send(true);
     let ended = drain(state, ended, &mut signals).await;
     state.log.summarise(true);
+    state.log.flush();
     Ok(ended)
 }
 
@@ -274,13 +275,15 @@ fn is_of_the_peer(error: &io::Error) -> bool {
     )
 }
 
-/// Tells once per second about denials that the access log left out.
-async fn summarise(log: Arc<AccessLog>, mut stop: watch::Receiver<bool>) {
-    loop {
-        tokio::select! {
-            () = sleep(Duration::from_secs(1)) => log.summarise(false),
-            () = connection::stopped(&mut stop) => return,
+/// Writes the access log out ten times per second, and tells once per second about denials that
+/// it left out. Goes on while the server stops.
+async fn keep_log(log: Arc<AccessLog>) {
+    for round in 0_u64.. {
+        sleep(LOG_PAUSE).await;
+        if round % 10 == 9 {
+            log.summarise(false);
         }
+        log.flush();
     }
 }
 
@@ -323,5 +326,7 @@ fn system_failed(what: &str, error: &io::Error) -> Error {
     Error::new(Code::InternalError, format!("{what}: {}", error.kind()))
 }
 
+/// How long lines of the access log wait for others.
+const LOG_PAUSE: Duration = Duration::from_millis(100);
 const WORKERS: usize = 2;
 const BLOCKING_THREADS: usize = 16;

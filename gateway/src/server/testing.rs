@@ -260,8 +260,8 @@ impl Server {
             stop: stopping,
             running,
         };
-        tokio::spawn(super::accept(listener, around.clone()));
-        tokio::spawn(super::summarise(Arc::clone(&state.log), around.stop));
+        tokio::spawn(super::accept(listener, around));
+        tokio::spawn(super::keep_log(Arc::clone(&state.log)));
         state.readiness.listening();
         Self {
             address,
