@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use hyper::HeaderMap;
 use openclaw_auth::access::{AccessRequest, ConnectionKind, Headers, Overrides};
-use openclaw_auth::{Code, Engine, Error, Event, Issue, Options, SecretText};
+use openclaw_auth::{Code, Engine, Error, Event, Issue, Options, SecretText, WatchStep, Watcher};
 use serde_json::Value;
 
 /// The engine: the current snapshot, and what changes it.
@@ -21,6 +21,8 @@ pub(crate) trait Core: Send + Sync {
     fn reload(&self) -> Result<Reloaded, Error>;
     /// Takes the events that happened since the last call.
     fn events(&self) -> Vec<Event>;
+    /// One look at the files that the settings depend on. Blocks for one `stat` each.
+    fn watch_step(&self, watcher: &mut Watcher) -> WatchStep;
     /// Ends a running reload and its programs, for shutting down.
     fn cancel(&self);
 }
@@ -113,6 +115,8 @@ pub(crate) struct Denied {
 pub(crate) struct Reloaded {
     /// Number of the new snapshot.
     pub(crate) generation: u64,
+    /// Whose secrets have changed; sorted.
+    pub(crate) changed_owners: Vec<String>,
     /// What a person should look at.
     pub(crate) warnings: Vec<Value>,
 }
@@ -167,12 +171,17 @@ impl Core for Engine {
         let issues = report.snapshot().issues();
         Ok(Reloaded {
             generation: report.generation(),
+            changed_owners: report.changed_owners().map(str::to_owned).collect(),
             warnings: issues.iter().map(Issue::to_json).collect(),
         })
     }
 
     fn events(&self) -> Vec<Event> {
         Self::events(self)
+    }
+
+    fn watch_step(&self, watcher: &mut Watcher) -> WatchStep {
+        Self::watch_step(self, watcher)
     }
 
     fn cancel(&self) {

@@ -13,6 +13,7 @@ mod limits;
 mod pid_file;
 mod proxy;
 mod reload;
+mod reload_note;
 mod routes;
 mod settings;
 mod signals;
@@ -21,6 +22,7 @@ mod state;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod watcher;
 
 use std::convert::Infallible;
 use std::io;
@@ -38,6 +40,8 @@ use tokio::time::sleep;
 
 pub(crate) use bind::BindOptions;
 pub(crate) use core_api::OpenRequest;
+pub(crate) use pid_file::path as pid_path;
+pub(crate) use reload_note::path as reload_note_path;
 
 use self::access_log::AccessLog;
 use self::bind::{Listening, Machine, Plan};
@@ -46,6 +50,7 @@ use self::core_api::Core;
 use self::demo::Demo;
 use self::limits::Limits;
 use self::pid_file::PidFile;
+use self::reload_note::ReloadNote;
 use self::settings::value;
 use self::signals::{Asked, Signals};
 use self::state::State;
@@ -157,12 +162,14 @@ async fn serve(
         .iter()
         .filter_map(|listener| listener.local_addr().ok())
         .collect();
-    let _pid_file = match demo {
-        Some(_) => None,
-        None => Some(PidFile::write(
-            &host.files,
-            state.core.snapshot().state_dir(),
-        )?),
+    let (_pid_file, note) = match demo {
+        Some(_) => (None, None),
+        None => {
+            let snapshot = state.core.snapshot();
+            let note = ReloadNote::new(&host.files, snapshot.state_dir());
+            let pid_file = PidFile::write(&host.files, snapshot.state_dir())?;
+            (Some(pid_file), Some(Arc::new(note)))
+        }
     };
     let (stop, stopping) = watch::channel(false);
     let (running, ended) = mpsc::channel(1);
@@ -179,10 +186,11 @@ async fn serve(
     if let Some(demo) = demo {
         demo.start(&addresses, Arc::clone(&host.clock), print)?;
     }
+    tokio::spawn(watcher::watch(Arc::clone(state)));
     state.listening();
 
     while let Asked::Reload = signals.next().await {
-        reload_by_signal(state);
+        reload_by_signal(state, note.clone());
     }
     state.draining();
     state.core.cancel();
@@ -249,12 +257,17 @@ fn is_of_the_peer(error: &io::Error) -> bool {
     )
 }
 
-fn reload_by_signal(state: &Arc<State>) {
+fn reload_by_signal(state: &Arc<State>, note: Option<Arc<ReloadNote>>) {
     if let Err(error) = state.log.reopen() {
         log::error!("the access log cannot be opened again: {}", error.kind());
     }
     let reloader = Arc::clone(&state.reloader);
-    tokio::spawn(async move { reloader.reload().await });
+    tokio::spawn(async move {
+        let outcome = reloader.reload().await;
+        if let Some(note) = note {
+            note.write(&outcome);
+        }
+    });
 }
 
 /// Waits for the running requests, but not longer than the grace period or a second signal.
