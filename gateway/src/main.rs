@@ -3,6 +3,7 @@
 
 mod cli;
 mod server;
+mod waiting;
 
 use std::process::ExitCode;
 

@@ -739,6 +739,15 @@ codes! {
         UpstreamUnreachable "upstream_unreachable"
             "The provider cannot be reached, or its answer is not HTTP."
             "Check baseUrl, the network and the provider's certificate.";
+        GatewayNotRunning "gateway_not_running"
+            "No gateway runs on this state folder."
+            "Start one, or name another with --state-dir or --url.";
+        GatewayNoAnswer "gateway_no_answer"
+            "The gateway did not say in time, or not in a form that is understood, how it went."
+            "Look into its log, or raise --timeout.";
+        NeedsTerminal "needs_terminal"
+            "The command has to ask something, and there is no terminal."
+            "Give the answers as options, or run it on a terminal.";
         UsageError "usage_error"
             "The command line cannot be understood."
             "Run the command with --help.";

@@ -3,6 +3,7 @@
 mod gateway;
 mod logger;
 mod output;
+mod secrets;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,7 @@ pub(crate) fn main() -> ExitCode {
             let inner = matches.subcommand_matches("run").unwrap_or(matches);
             gateway::run(inner)
         }
+        Some(("secrets", matches)) => secrets::run(matches),
         _ => {
             print(&command().render_help().to_string());
             Ok(0)
@@ -79,6 +81,7 @@ fn command() -> Command {
                 .global(true),
         ])
         .subcommand(gateway::command())
+        .subcommand(secrets::command())
 }
 
 /// An option with a value.
@@ -132,6 +135,11 @@ mod tests {
             (&["gateway", "run", "--port", "70000"], 64),
             (&["gateway", "run", "--host", "gw.example"], 64),
             (&["gateway", "run", "extra"], 64),
+            (&["secrets", "audit", "--help"], 0),
+            (&["secrets", "audit", "--chek"], 64),
+            (&["secrets", "apply"], 64),
+            (&["secrets", "reload", "--timeout", "abc"], 64),
+            (&["secrets", "reload", "--token-file", "f"], 64),
         ] {
             let error = command()
                 .try_get_matches_from([&["openclaw-auth"], line].concat())

@@ -10,8 +10,13 @@ use std::sync::Arc;
 
 use hyper::HeaderMap;
 use openclaw_auth::access::{AccessRequest, ConnectionKind, Headers, Overrides};
-use openclaw_auth::{Code, Engine, Error, Event, Issue, Options, SecretText, WatchStep, Watcher};
+use openclaw_auth::host::Host;
+use openclaw_auth::{
+    Code, Engine, Error, Event, Issue, Options, Progress, SecretText, WatchStep, Watcher,
+};
 use serde_json::Value;
+
+use crate::waiting::Waiting;
 
 /// The engine: the current snapshot, and what changes it.
 pub(crate) trait Core: Send + Sync {
@@ -155,9 +160,14 @@ pub(crate) fn open(request: OpenRequest) -> Result<Arc<dyn Core>, Error> {
     if let Some(env) = request.env {
         options = options.env(env);
     }
+    let host = Host::real();
+    let progress = Progress::new();
     options = options
+        .with_host(host.clone())
+        .progress(progress.clone())
         .require_access(true)
         .access_overrides(request.access);
+    let _waiting = Waiting::start(progress, &host);
     Ok(Arc::new(Engine::open(options)?))
 }
 
