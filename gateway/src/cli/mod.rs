@@ -4,6 +4,7 @@ mod gateway;
 mod logger;
 mod output;
 mod secrets;
+mod security;
 
 use std::process::ExitCode;
 
@@ -27,6 +28,7 @@ pub(crate) fn main() -> ExitCode {
             gateway::run(inner)
         }
         Some(("secrets", matches)) => secrets::run(matches),
+        Some(("security", matches)) => security::run(matches),
         _ => {
             print(&command().render_help().to_string());
             Ok(0)
@@ -82,6 +84,7 @@ fn command() -> Command {
         ])
         .subcommand(gateway::command())
         .subcommand(secrets::command())
+        .subcommand(security::command())
 }
 
 /// An option with a value.

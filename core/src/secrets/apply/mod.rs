@@ -91,7 +91,10 @@ impl Apply<'_> {
     /// Every target's provider must exist with the right source after the plan.
     fn check_providers(&self, projected: &Loaded) -> Result<()> {
         let missing = |(index, target): (usize, &super::plan::Target)| {
-            let fault = projected.providers.find(&target.reference).err()?;
+            let fault = projected
+                .providers
+                .find(target.reference.source(), target.reference.provider())
+                .err()?;
             Some(Problem {
                 target: Some(index),
                 reason: "provider_missing",
@@ -132,8 +135,8 @@ pub(super) fn read_text(host: &Host, file: &FilePath, limit: u64) -> Option<Zero
 /// A reference as it is written into files.
 fn reference_json(reference: &super::SecretRef) -> Value {
     serde_json::json!({
-        "source": reference.source.as_str(),
-        "provider": reference.provider,
-        "id": reference.id,
+        "source": reference.source().as_str(),
+        "provider": reference.provider(),
+        "id": reference.id(),
     })
 }
