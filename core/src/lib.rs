@@ -8,22 +8,23 @@ mod engine;
 mod error;
 pub mod host;
 mod json;
+pub mod report;
 mod secrets;
 mod snapshot;
 mod text;
 
 pub use config::{EnvOrigin, EnvView, Issue, Locations, Severity};
 pub use engine::{
-    ApplyOptions, AuditOptions, Engine, Event, Options, PreflightReport, Proposal, ReloadReport,
-    WatchStamp, WatchStep, Watcher,
+    ApplyOptions, AuditOptions, Engine, Event, Options, PreflightReport, Proposal, RefResolver,
+    ReloadReport, WatchStamp, WatchStep, Watcher,
 };
 pub use error::{Class, Code, CodeInfo, Error, Kind, Result};
 pub use host::Host;
 pub use json::Path;
 pub use secrets::{
     ApplyReport, AuditReport, AuditStatus, Diagnostic, Failure, Finding, Origin, Plan, PlanBuilder,
-    PredicateFacts, ProviderReport, Registry, Scope, SecretRef, SecretSource, SecretValue,
-    Selection,
+    PredicateFacts, Progress, ProviderReport, Registry, Running, Scope, SecretRef, SecretSource,
+    SecretValue, Selection,
 };
 pub use snapshot::{Snapshot, SurfaceInfo};
 pub use text::{CText, REDACTED, SecretText, mask};

@@ -1,10 +1,19 @@
 //! Reloads that change nothing, trials, files that are watched.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::disallowed_methods,
+    reason = "helpers of tests may fail loudly and use the machine"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use openclaw_auth::host::sim::{self, Sim};
-use openclaw_auth::{Engine, Options, Proposal, WatchStep, Watcher};
+use openclaw_auth::{Engine, Options, Progress, Proposal, WatchStep, Watcher};
 use serde_json::json;
 
 const CONFIG: &str = "/home/u/.openclaw/openclaw.json";
@@ -210,4 +219,66 @@ fn a_watcher_reloads_within_a_second() {
     let owners: Vec<&str> = report.changed_owners().collect();
     assert_eq!(owners, ["provider:p"]);
     assert_eq!(engine.watch_step(&mut watcher), WatchStep::Idle);
+}
+
+#[test]
+fn single_references_are_resolved_for_tools() {
+    let sim = world();
+    sim.env("K", "v");
+    // What else is wrong does not matter.
+    sim.file(
+        CONFIG,
+        TEXT.replace("enabled: false", "enabled: true"),
+        0o600,
+    );
+    let resolver = Options::new().with_host(sim.host()).resolver().unwrap();
+    let label = resolver.label_at("talk.apiKey").unwrap();
+    let labels = [
+        label.as_str(),
+        "env:default:K",
+        "file:f:/none",
+        "env:nobody:K",
+        "nonsense",
+    ];
+    let results = resolver.resolve(&labels);
+    let shown: Vec<String> = results
+        .iter()
+        .map(|result| match result {
+            Ok(value) => value.text().expose().to_owned(),
+            Err(error) => match error.details().get("failures") {
+                Some(failures) => failures[0]["code"].as_str().unwrap().to_owned(),
+                None => error.code().to_string(),
+            },
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "from-program",
+            "v",
+            "secret_ref_not_found",
+            "secret_provider_not_configured",
+            "secret_ref_invalid",
+        ]
+    );
+}
+
+#[test]
+fn another_thread_sees_who_is_waited_for() {
+    let sim = world();
+    let progress = Progress::new();
+    let seen = progress.clone();
+    sim.program("/s/x", move |_| {
+        let running = seen.running();
+        assert_eq!(running.len(), 1);
+        assert_eq!(running[0].provider, "x");
+        assert_eq!(seen.counts(), (1, 2));
+        sim::exited(0, "v", "")
+    });
+    let options = Options::new()
+        .with_host(sim.host())
+        .progress(progress.clone());
+    Engine::open(options).unwrap();
+    assert!(progress.running().is_empty());
+    assert_eq!(progress.counts(), (2, 2));
 }

@@ -167,6 +167,11 @@ impl AccessControl {
             .map(CText::as_str)
     }
 
+    /// The table of wrong attempts, for showing how full it is.
+    pub fn limiter(&self) -> &Limiter {
+        &self.limiter
+    }
+
     /// Whether answers are to hide why a caller was refused (`gateway.http.hideAuthReasons`).
     pub fn hides_reasons(&self) -> bool {
         self.policy.hide_reasons

@@ -8,6 +8,7 @@
 mod address;
 mod allow_users;
 mod answer;
+mod audit;
 mod client_ip;
 mod compile;
 mod control;
@@ -35,6 +36,11 @@ use crate::error::Code;
 
 pub use address::parse_peer;
 pub use answer::{JSON_HEADERS, SECURITY_HEADERS, decision_to_json};
+pub use audit::{
+    AuditFinding, AuditInput, AuditSeverity, CertificateFacts, ChecklistLine, FileFact, FileFacts,
+    audit, sort_findings,
+};
+pub(crate) use compile::DEFAULT_SECRET_HEADER;
 pub use control::AccessControl;
 pub use limiter::{Attempt, Key, Limiter, Limits, Rule, Subject};
 pub use load::{AccessInput, AccessLoad, Overrides, Problem, SecretInput};

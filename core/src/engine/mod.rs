@@ -19,9 +19,7 @@ use crate::access::{AccessRequest, Denied, Identity};
 use crate::config::{self, Issue, Watched};
 use crate::error::{Error, Result};
 use crate::host::{Cancel, Host};
-use crate::secrets::{
-    self, ActivateOptions, Diagnostic, ProviderReport, Registry, Rules, Stop, deadline,
-};
+use crate::secrets::{self, ActivateOptions, Diagnostic, ProviderReport, Registry, Rules};
 use crate::snapshot::{AccessParts, Changes, Snapshot};
 
 pub use events::Event;
@@ -29,7 +27,7 @@ use events::EventQueue;
 pub use options::Options;
 use preflight::preflight;
 pub use preflight::{PreflightReport, Proposal};
-pub use tools::{ApplyOptions, AuditOptions};
+pub use tools::{ApplyOptions, AuditOptions, RefResolver};
 pub use watch::{WatchStamp, WatchStep, Watcher};
 
 /// The credentials of one configuration, kept current.
@@ -291,10 +289,7 @@ impl Activation<'_> {
         let Self { host, options, .. } = self;
         let source = config::read(host, &options.read_options());
         let loaded = secrets::load(host, source, self.rules, watched)?;
-        let stop = Stop {
-            deadline: deadline(host, options.deadline_ms()),
-            cancel: self.cancel.clone(),
-        };
+        let stop = options.stop(host, self.cancel);
         let activate = ActivateOptions {
             exec: options.exec_mode(),
             stop,

@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 use crate::access::Overrides;
 use crate::config::{self, EnvView, Input, Locations, ReadOptions};
 use crate::error::Result;
-use crate::host::Host;
-use crate::secrets::{ExecMode, Registry, Rules, restore, wipe};
+use crate::host::{Cancel, Host};
+use crate::secrets::{ExecMode, Progress, Registry, Rules, Stop, deadline, restore, wipe};
 
 /// How to open an [`Engine`](super::Engine). The default reads what OpenClaw would read:
 /// `OPENCLAW_CONFIG_PATH` or `~/.openclaw/openclaw.json`, and the process environment.
@@ -28,6 +28,7 @@ pub struct Options {
     overrides: Overrides,
     needs_access: bool,
     registry: Registry,
+    progress: Progress,
 }
 
 impl Options {
@@ -111,6 +112,12 @@ impl Options {
         self
     }
 
+    /// Lets another thread see which providers are being waited for.
+    pub fn progress(mut self, progress: Progress) -> Self {
+        self.progress = progress;
+        self
+    }
+
     /// Replaces the outside world (default: this machine).
     pub fn with_host(mut self, host: Host) -> Self {
         self.host = Some(host);
@@ -162,16 +169,22 @@ impl Options {
         Locations::find(host, &EnvView::new(vars), named, state, &mut Vec::new())
     }
 
-    pub(super) fn deadline_ms(&self) -> Option<u64> {
-        self.deadline_ms
-    }
-
     pub(super) fn overrides(&self) -> Overrides {
         self.overrides.clone()
     }
 
     pub(super) fn needs_access(&self) -> bool {
         self.needs_access
+    }
+
+    /// What ends an activation that starts now.
+    pub(super) fn stop(&self, host: &Host, cancel: &Cancel) -> Stop {
+        self.progress.reset();
+        Stop {
+            deadline: deadline(host, self.deadline_ms),
+            cancel: cancel.clone(),
+            progress: self.progress.clone(),
+        }
     }
 
     pub(super) fn exec_mode(&self) -> ExecMode {

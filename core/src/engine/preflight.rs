@@ -12,7 +12,7 @@ use crate::config::{self, Input, Issue, Watched};
 use crate::error::Error;
 use crate::host::{Cancel, Host, Overlay};
 use crate::json::Path;
-use crate::secrets::{self, ActivateOptions, Attempt, Diagnostic, ExecMode, Rules, Stop, deadline};
+use crate::secrets::{self, ActivateOptions, Attempt, Diagnostic, ExecMode, Rules};
 
 /// A configuration to try: the one on disk, or a text or value that would take its place.
 #[derive(Clone, Default)]
@@ -154,10 +154,7 @@ pub(super) fn preflight(
             }
         }
     }
-    let stop = Stop {
-        deadline: deadline(host, options.deadline_ms()),
-        cancel: cancel.clone(),
-    };
+    let stop = options.stop(host, cancel);
     let activate = ActivateOptions {
         exec: match proposal.allow_exec {
             true => options.exec_mode(),

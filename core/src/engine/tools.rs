@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use super::Options;
+use crate::config::{self, Watched};
 use crate::error::Result;
-use crate::host::Cancel;
-use crate::secrets::{Apply, ApplyReport, Audit, AuditReport, Plan, Rules, Stop, deadline};
+use crate::host::{Cancel, Host};
+use crate::secrets::{
+    self, Apply, ApplyReport, Audit, AuditReport, Loaded, Plan, Rules, SecretValue, Stop,
+};
 
 /// How to audit.
 #[derive(Debug, Clone, Copy, Default)]
@@ -36,7 +39,7 @@ impl Options {
             read: self.read_options(),
             rules: Arc::new(Rules::new(&self.registry_copy())),
             allow_exec: audit.allow_exec,
-            stop: self.stop(),
+            stop: self.stop(&host, &Cancel::default()),
         }
         .run()
     }
@@ -59,15 +62,46 @@ impl Options {
             plan,
             dry_run: apply.dry_run,
             allow_exec: apply.allow_exec,
-            stop: self.stop(),
+            stop: self.stop(&host, &Cancel::default()),
         }
         .run()
     }
+}
 
-    fn stop(&self) -> Stop {
-        Stop {
-            deadline: deadline(&self.host(), self.deadline_ms()),
-            cancel: Cancel::default(),
-        }
+/// Resolves single references with the providers and the environment of an installation, for
+/// tools. Nothing is kept between calls.
+#[derive(Debug)]
+pub struct RefResolver {
+    host: Host,
+    loaded: Loaded,
+    stop: Stop,
+}
+
+impl Options {
+    /// Loads the configuration for resolving single references; nothing is resolved yet.
+    ///
+    /// # Errors
+    ///
+    /// Every problem of the configuration.
+    pub fn resolver(&self) -> Result<RefResolver> {
+        let host = self.host();
+        let source = config::read(&host, &self.read_options());
+        let rules = Arc::new(Rules::new(&self.registry_copy()));
+        let loaded = secrets::load(&host, source, rules, &mut Watched::new())?;
+        let stop = self.stop(&host, &Cancel::default());
+        Ok(RefResolver { host, loaded, stop })
+    }
+}
+
+impl RefResolver {
+    /// Resolves references by their labels `source:provider:id`, in the order of the labels.
+    /// Every provider is asked once. Blocks.
+    pub fn resolve(&self, labels: &[&str]) -> Vec<Result<SecretValue>> {
+        self.loaded.resolve_labels(&self.host, labels, &self.stop)
+    }
+
+    /// The reference at a path of the configuration, as a label.
+    pub fn label_at(&self, path: &str) -> Option<String> {
+        self.loaded.label_at(path)
     }
 }

@@ -302,6 +302,27 @@ codes! {
         HstsInvalidCharacters "hsts_invalid_characters"
             "strictTransportSecurity contains characters that a header cannot carry."
             "Use printable ASCII only.";
+        TlsCaRequired "tls_ca_required"
+            "gateway.tls.clientAuth asks for client certificates, but no authority is configured."
+            "Set gateway.tls.caPath to the certificates that sign those of the clients.";
+        TlsCertKeyMissing "tls_cert_key_missing"
+            "The certificate or the key of the gateway is missing, and none is generated."
+            "Provide both files, or remove the one that is there and leave gateway.tls.autoGenerate on.";
+        TlsExpired "tls_expired"
+            "The certificate of the gateway has expired."
+            "Renew it.";
+        TlsKeyMismatch "tls_key_mismatch"
+            "The certificate and the key of the gateway do not belong together."
+            "Point certPath and keyPath at one pair, the gateway's own certificate first in its file.";
+        TlsNotYetValid "tls_not_yet_valid"
+            "The certificate of the gateway is not valid yet."
+            "Check the clock of this machine, or wait.";
+        TlsParse "tls_parse"
+            "A file with certificates or a key cannot be understood."
+            "Use PEM: certificates, and an unencrypted PKCS#8, PKCS#1 or SEC1 key.";
+        TlsUnreadable "tls_unreadable"
+            "A file with certificates or a key cannot be read or written."
+            "Check the path, its folder and the permissions.";
     }
     Access Report {
         GatewayAuthModeImplicit "gateway_auth_mode_implicit"
@@ -352,6 +373,15 @@ codes! {
         HstsUnknownDirective "hsts_unknown_directive"
             "strictTransportSecurity has a directive that browsers do not know."
             "Check the spelling.";
+        TlsExpiresSoon "tls_expires_soon"
+            "The certificate of the gateway expires within 30 days."
+            "Renew it.";
+        TlsKeyPermissions "tls_key_permissions"
+            "Other users of this machine can read the key of the gateway."
+            "Give the file mode 0600.";
+        TlsSelfSignedExposed "tls_self_signed_exposed"
+            "The gateway shows a self-signed certificate to other machines."
+            "Give clients its fingerprint, or use a certificate that they can verify.";
     }
     Config Failure {
         ConfigNotFound "config_not_found"
@@ -597,6 +627,9 @@ codes! {
         SecretsExecPlaintextAssumed "SECRETS_EXEC_PLAINTEXT_ASSUMED"
             "The exec provider printed plain text, which was taken as the secret."
             "Write jsonOnly: false to say so.";
+        SecretsExecNotRun "SECRETS_EXEC_NOT_RUN"
+            "A report did not resolve the reference, because that would start a program."
+            "Nothing; the gateway itself runs it.";
         SecretsPassenvMissing "SECRETS_PASSENV_MISSING"
             "A name in passEnv is not set."
             "Set the variable or remove the name.";
@@ -701,12 +734,21 @@ codes! {
         HostInvalid "host_invalid"
             "The request has no Host line, several, an unusable one, or one that differs from its target."
             "Send exactly one Host line that names the gateway.";
+        MessageInvalid "message_invalid"
+            "A message on the WebSocket cannot be understood."
+            "Send JSON objects with `id` and `method` as text frames.";
         MethodNotAllowed "method_not_allowed"
             "The route does not have this method."
             "Use one of the methods in the Allow header.";
+        MethodUnknown "method_unknown"
+            "A message on the WebSocket names a method that does not exist."
+            "Use whoami, status or ping.";
         MethodUnsupported "method_unsupported"
             "The gateway does not serve CONNECT and TRACE requests."
             "Use another method.";
+        ModelUnknown "model_unknown"
+            "The request names no model that belongs to a configured provider."
+            "Name it as provider/model, list it in models.providers.<id>.models, or set agents.defaults.model.";
         NotFound "not_found"
             "The gateway has no such route."
             "Check the path.";
@@ -734,9 +776,6 @@ codes! {
         TargetTooLong "target_too_long"
             "The request target is longer than 8 KiB."
             "Shorten path and query.";
-        TlsUnsupported "tls_unsupported"
-            "gateway.tls.enabled is set, and the gateway cannot serve TLS itself."
-            "Terminate TLS at the proxy in front of the gateway and switch gateway.tls off.";
         UpgradeUnsupported "upgrade_unsupported"
             "The request asks for a protocol other than websocket."
             "Remove the Upgrade header.";
@@ -752,6 +791,9 @@ codes! {
         UpstreamUnreachable "upstream_unreachable"
             "The provider cannot be reached, or its answer is not HTTP."
             "Check baseUrl, the network and the provider's certificate.";
+        WebsocketRequired "websocket_required"
+            "The route opens a WebSocket, and the request is no such handshake."
+            "Make the proxy pass Upgrade and Connection on, and use HTTP/1.1 for this route.";
         UsageError "usage_error"
             "The command line cannot be understood."
             "Run the command with --help.";

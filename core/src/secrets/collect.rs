@@ -133,6 +133,9 @@ pub(crate) fn collect(tree: &mut Value, rules: &Rules, defaults: &Defaults) -> C
 impl Collected {
     /// Of two contents for one path, the one from the sibling reference wins.
     fn prefer_siblings(&mut self) {
+        if !self.surfaces.iter().any(|surface| surface.sibling) {
+            return;
+        }
         let mut seen: HashSet<Path> = HashSet::new();
         let mut kept = Vec::with_capacity(self.surfaces.len());
         self.surfaces

@@ -136,7 +136,7 @@ pub(super) fn read_rule(value: &Value, predicates: &dyn Fn(&str) -> bool) -> Par
     let flags = read_flags(map.get("flags"))?;
     let reference = read_sibling(map, &pattern)?;
     let rule = Rule {
-        id: id.clone(),
+        id,
         steps: steps(&pattern),
         pattern,
         role: Role::Secret,

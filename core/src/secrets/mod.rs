@@ -20,6 +20,7 @@ mod known;
 mod path_policy;
 mod pattern;
 mod plan;
+mod progress;
 mod provider;
 mod reference;
 mod registry;
@@ -30,9 +31,11 @@ mod sandbox;
 mod scrub;
 mod selection;
 mod sensitive;
+mod single;
 mod stores;
 mod value;
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +48,7 @@ pub use audit::{AuditReport, AuditStatus, Finding};
 pub use condition::PredicateFacts;
 pub use failure::{Diagnostic, Failure, Scope};
 pub use plan::{Plan, PlanBuilder};
+pub use progress::{Progress, Running};
 pub use reference::{SecretRef, SecretSource};
 pub use registry::Registry;
 pub use resolve::ProviderReport;
@@ -71,6 +75,12 @@ pub(crate) struct Loaded {
     providers: Providers,
     diagnostics: Vec<Diagnostic>,
     rules: Arc<Rules>,
+}
+
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Loaded({} surfaces)", self.surfaces.len())
+    }
 }
 
 /// Takes a configuration through classification, substitution and validation.
@@ -133,8 +143,9 @@ pub(crate) fn load(
 
 fn collect_into(source: &mut Source, rules: &Rules, defaults: &reference::Defaults) -> Collected {
     let found = collect(&mut source.tree, rules, defaults);
-    let secret = found.secret_paths();
-    source.substitute(&|path| secret.contains(path));
+    // Few texts have anything to substitute, so the set is mostly never needed.
+    let secret = OnceCell::new();
+    source.substitute(&|path| secret.get_or_init(|| found.secret_paths()).contains(path));
     found
 }
 
@@ -155,19 +166,16 @@ impl Loaded {
                 .into_iter()
                 .map(|problem| Issue::mismatch(Severity::Warning, problem)),
         );
-        let judged = self.judged(host.clock.now_ms());
-        let used: BTreeSet<String> = judged
-            .iter()
-            .filter(|judged| judged.active.is_ok())
-            .flat_map(|judged| self.refs_of(&judged.surface.content))
-            .map(|reference| reference.provider)
-            .collect();
-        drop(judged);
+        let has_problems = |provider: &provider::Provider| !provider.problems.is_empty();
+        let used = match self.providers.declared.values().any(has_problems) {
+            true => self.used_providers(host),
+            false => BTreeSet::new(),
+        };
         for (alias, provider) in &self.providers.declared {
             for problem in &provider.problems {
                 // A typo must never remove a protection unnoticed; a bad value in a provider that
                 // nothing uses only waits to be fixed.
-                let used = used.contains(alias.as_str());
+                let used = used.contains(alias);
                 let fatal = problem.unknown_key || used;
                 let severity = if fatal {
                     Severity::Error
@@ -193,6 +201,16 @@ impl Loaded {
         report_misplaced(&mut self.source);
         self.source.finish()?;
         Ok(self)
+    }
+
+    /// Aliases that active surfaces refer to.
+    fn used_providers(&self, host: &Host) -> BTreeSet<String> {
+        let judged = self.judged(host.clock.now_ms());
+        let active = judged.iter().filter(|judged| judged.active.is_ok());
+        active
+            .flat_map(|judged| self.refs_of(&judged.surface.content))
+            .map(|reference| reference.provider().to_owned())
+            .collect()
     }
 }
 

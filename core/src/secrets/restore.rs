@@ -55,10 +55,10 @@ impl Walk<'_> {
                 }
             }
             Value::Object(map) => {
-                if map.get("id").and_then(Value::as_str).map(str::trim) == Some(REDACTED) {
-                    if let Some(id) = self.reference_id(map) {
-                        map.insert("id".to_owned(), id);
-                    }
+                if map.get("id").and_then(Value::as_str).map(str::trim) == Some(REDACTED)
+                    && let Some(id) = self.reference_id(map)
+                {
+                    map.insert("id".to_owned(), id);
                 }
                 for (key, item) in map.iter_mut() {
                     let at = self.rules.index.key(at, key);

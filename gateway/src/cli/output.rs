@@ -24,12 +24,21 @@ impl Failed {
         }
     }
 
+    /// What every other command ends with when it fails.
+    pub(super) fn of_command(error: Error) -> Self {
+        let exit = match error.code() {
+            Code::UsageError | Code::SecretOnCommandLine => USAGE,
+            _ => 1,
+        };
+        Self { error, exit }
+    }
+
     /// Why the gateway did not start or stopped.
     pub(super) fn of_gateway(error: Error) -> Self {
         let exit = match (error.code(), error.class()) {
             (Code::UsageError | Code::SecretOnCommandLine, _) => USAGE,
             (Code::BindFailed, _) => 5,
-            (Code::TlsUnsupported, _) => 6,
+            (code, _) if code.as_str().starts_with("tls_") => 6,
             (_, Class::Config | Class::Access) => 3,
             (_, Class::Secret) => 4,
             _ => 1,
@@ -151,7 +160,7 @@ mod tests {
             (Code::GatewayAuthModeAmbiguous, 3),
             (Code::SecretUnresolved, 4),
             (Code::BindFailed, 5),
-            (Code::TlsUnsupported, 6),
+            (Code::TlsKeyMismatch, 6),
             (Code::UsageError, 64),
             (Code::SecretOnCommandLine, 64),
             (Code::GatewayFileFailed, 1),

@@ -7,6 +7,7 @@ use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use openclaw_auth::Code;
 use openclaw_auth::host::Clock;
@@ -14,8 +15,10 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::body::BodyFate;
-use super::connection::Busy;
 use super::core_api::Identity;
+use super::link::Busy;
+use super::metrics::{Ended, Metrics};
+use super::state::State;
 
 /// Where the lines go.
 pub(crate) struct AccessLog {
@@ -84,6 +87,23 @@ impl AccessLog {
         Ok(())
     }
 
+    /// The time in milliseconds since 1970.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    /// Writes how many denials were left out, once their second is over; at a stop, at once.
+    pub(crate) fn summarise(&self, is_stopping: bool) {
+        let now = self.clock.now_ms();
+        let over = if is_stopping { u64::MAX } else { now / 1000 };
+        let skipped = self.refusals.lock().take_skipped(over);
+        for (code, skipped) in skipped {
+            let mut line = String::new();
+            summary(&mut line, now, code, skipped);
+            self.write(line.as_bytes());
+        }
+    }
+
     fn finish(&self, record: &Record) {
         let now = self.clock.now_ms();
         let mut line = String::with_capacity(320);
@@ -92,14 +112,12 @@ impl AccessLog {
         {
             let verdict = self.refusals.lock().admit(code, now / 1000);
             if let Some(skipped) = verdict.skipped_before {
-                let mut fields = Fields::begin(&mut line);
-                fields.number("ts", now);
-                fields.text("level", "warn");
-                fields.text("code", code.as_str());
-                fields.number("suppressed", skipped);
-                fields.end();
+                summary(&mut line, now, code, skipped);
             }
             if !verdict.shown {
+                if !line.is_empty() {
+                    self.write(line.as_bytes());
+                }
                 return;
             }
         }
@@ -119,6 +137,16 @@ impl AccessLog {
             log::error!("the access log cannot be written: {}", error.kind());
         }
     }
+}
+
+/// A line in place of the denials that were left out.
+fn summary(line: &mut String, now: u64, code: Code, skipped: u64) {
+    let mut fields = Fields::begin(line);
+    fields.number("ts", now);
+    fields.text("level", "warn");
+    fields.text("code", code.as_str());
+    fields.number("suppressed", skipped);
+    fields.end();
 }
 
 fn append_to(path: &Path) -> io::Result<File> {
@@ -148,6 +176,14 @@ struct Verdict {
 }
 
 impl Refusals {
+    /// Takes what was left out before this second.
+    fn take_skipped(&mut self, before: u64) -> Vec<(Code, u64)> {
+        let over = self.0.iter_mut();
+        over.filter(|(_, tally)| tally.second < before && tally.skipped > 0)
+            .map(|(code, tally)| (*code, std::mem::take(&mut tally.skipped)))
+            .collect()
+    }
+
     fn admit(&mut self, code: Code, second: u64) -> Verdict {
         let tally = self.0.entry(code).or_default();
         let mut skipped_before = None;
@@ -175,7 +211,9 @@ impl Refusals {
 /// What the log line of one request will say. Written when dropped.
 pub(crate) struct Record {
     log: Arc<AccessLog>,
+    metrics: Arc<Metrics>,
     started: Instant,
+    route: &'static str,
     request_id: String,
     peer: IpAddr,
     verb: String,
@@ -189,7 +227,7 @@ pub(crate) struct Record {
     complete: bool,
     body: Option<Arc<BodyFate>>,
     bytes_out: u64,
-    first_byte_ms: Option<u64>,
+    first_byte: Option<Duration>,
     provider: Option<String>,
     attempts: u32,
     generation: u64,
@@ -214,10 +252,12 @@ pub(crate) struct Arrival<'a> {
 
 impl Record {
     /// Begins the record of a request.
-    pub(crate) fn begin(log: Arc<AccessLog>, arrival: Arrival<'_>) -> Self {
+    pub(crate) fn begin(state: &State, arrival: Arrival<'_>) -> Self {
         Self {
-            log,
+            log: Arc::clone(&state.log),
+            metrics: Arc::clone(&state.metrics),
             started: Instant::now(),
+            route: "other",
             request_id: arrival.request_id,
             peer: arrival.peer.to_canonical(),
             verb: arrival.verb.chars().take(20).collect(),
@@ -231,7 +271,7 @@ impl Record {
             complete: false,
             body: None,
             bytes_out: 0,
-            first_byte_ms: None,
+            first_byte: None,
             provider: None,
             attempts: 0,
             generation: arrival.generation,
@@ -248,6 +288,11 @@ impl Record {
     /// The id of the request.
     pub(crate) fn request_id(&self) -> &str {
         &self.request_id
+    }
+
+    /// The template of the route that serves the request.
+    pub(crate) fn routed(&mut self, template: &'static str) {
+        self.route = template;
     }
 
     /// The caller was recognised.
@@ -268,7 +313,7 @@ impl Record {
 
     /// The provider began to answer.
     pub(crate) fn first_byte(&mut self) {
-        self.first_byte_ms = Some(self.elapsed_ms());
+        self.first_byte = Some(self.started.elapsed());
     }
 
     /// The body of the request, whose bytes are counted while they arrive.
@@ -293,10 +338,6 @@ impl Record {
     pub(crate) fn broken(&mut self, code: Code) {
         self.code = Some(code);
         self.broken = true;
-    }
-
-    fn elapsed_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn write(&self, now: u64, line: &mut String) {
@@ -336,9 +377,9 @@ impl Record {
         }
         fields.number("bytesIn", self.body.as_ref().map_or(0, |body| body.bytes()));
         fields.number("bytesOut", self.bytes_out);
-        fields.number("ms", self.elapsed_ms());
-        if let Some(ms) = self.first_byte_ms {
-            fields.number("ttfbMs", ms);
+        fields.number("ms", millis(self.started.elapsed()));
+        if let Some(time) = self.first_byte {
+            fields.number("ttfbMs", millis(time));
         }
         if let Some(provider) = &self.provider {
             fields.text("provider", provider);
@@ -349,8 +390,25 @@ impl Record {
     }
 }
 
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Drop for Record {
     fn drop(&mut self) {
+        if self.complete
+            && let Some(busy) = &mut self.busy
+        {
+            busy.complete();
+        }
+        self.metrics.ended(&Ended {
+            route: self.route,
+            status: self.status,
+            code: self.code,
+            is_complete: self.complete,
+            took: self.started.elapsed(),
+            upstream: self.provider.as_deref().map(|id| (id, self.first_byte)),
+        });
         let log = Arc::clone(&self.log);
         log.finish(self);
     }
@@ -470,5 +528,11 @@ mod tests {
         assert!(next.shown);
         assert_eq!(next.skipped_before, Some(30));
         assert_eq!(refusals.admit(Code::NotFound, 9).skipped_before, None);
+        for _ in 0..25 {
+            refusals.admit(Code::NotFound, 10);
+        }
+        assert_eq!(refusals.take_skipped(10), []);
+        assert_eq!(refusals.take_skipped(11), [(Code::NotFound, 5)]);
+        assert_eq!(refusals.take_skipped(12), []);
     }
 }

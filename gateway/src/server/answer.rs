@@ -18,6 +18,15 @@ pub(crate) fn json(status: StatusCode, body: &Value) -> Response<ReplyBody> {
     response
 }
 
+/// The page of metrics.
+pub(crate) fn metrics(text: String) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::full(Bytes::from(text)));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, METRICS_TEXT);
+    set(headers, JSON_HEADERS);
+    response
+}
+
 /// Adds what every answer carries; replaces what a provider sent under the same names.
 pub(crate) fn complete(headers: &mut HeaderMap, request_id: &str, hsts: Option<&HeaderValue>) {
     set(headers, SECURITY_HEADERS);
@@ -42,4 +51,7 @@ fn set(headers: &mut HeaderMap, table: &[(&'static str, &'static str)]) {
     }
 }
 
+/// Version 0.0.4 of Prometheus' text format.
+pub(crate) const METRICS_TEXT: HeaderValue =
+    HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");

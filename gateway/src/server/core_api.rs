@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use hyper::HeaderMap;
 use openclaw_auth::access::{AccessRequest, ConnectionKind, Headers, Overrides};
-use openclaw_auth::{Code, Engine, Error, Event, Issue, Options, SecretText};
+use openclaw_auth::{Code, Engine, Error, Event, Issue, Options, SecretText, mask};
 use serde_json::Value;
 
 /// The engine: the current snapshot, and what changes it.
@@ -29,22 +29,49 @@ pub(crate) trait Core: Send + Sync {
 pub(crate) trait Snapshot: Send + Sync {
     /// Its number.
     fn generation(&self) -> u64;
+    /// When it was activated, in milliseconds since 1970.
+    fn activated_at_ms(&self) -> u64;
+    /// Callers whose wrong credentials are remembered, and how many of them are locked out.
+    fn limited(&self) -> (usize, usize);
     /// The state folder.
     fn state_dir(&self) -> &Path;
+    /// The home folder, for `~` in settings.
+    fn home_dir(&self) -> &Path;
     /// The resolved secret at a path.
     fn secret(&self, path: &str) -> Result<&SecretText, Error>;
     /// The effective setting at a path; secrets inside it are not readable.
     fn value(&self, path: &str) -> Result<Option<&Value>, Error>;
+    /// The credentials of model providers, without their values.
+    fn credentials(&self) -> Vec<CredentialInfo>;
     /// Whether this request may use the gateway, and as whom.
     fn authorize(&self, facts: &Facts<'_>) -> Result<Identity, Box<Denied>>;
     /// Mode of authentication: `trusted-proxy`, `token`, `password` or `none`.
-    fn auth_mode(&self) -> &str;
+    fn auth_mode(&self) -> &'static str;
     /// Whether an address is one of `gateway.trustedProxies`.
     fn is_trusted_proxy(&self, peer: IpAddr) -> bool;
     /// Whether the peer is on this machine and no header says that somebody is behind it.
     fn is_local_direct(&self, facts: &Facts<'_>) -> bool;
     /// The `Strict-Transport-Security` header for this connection, if any.
     fn strict_transport_security(&self, facts: &Facts<'_>) -> Option<&str>;
+}
+
+/// A credential of a model provider, as it may be shown.
+#[derive(Debug, Clone)]
+pub(crate) struct CredentialInfo {
+    /// Id of the provider.
+    pub(crate) provider: String,
+    /// Configuration path.
+    pub(crate) path: String,
+    /// What it is: `api_key` or `header`.
+    pub(crate) kind: &'static str,
+    /// Where it comes from: `literal`, `env`, `file`, `exec`.
+    pub(crate) origin: &'static str,
+    /// Label of the reference, such as `env:default:OPENAI_API_KEY`.
+    pub(crate) source: Option<String>,
+    /// A few of its characters.
+    pub(crate) masked: Option<String>,
+    /// Why it is not in use.
+    pub(crate) inactive: Option<String>,
 }
 
 /// What is known about a request when access is decided.
@@ -57,6 +84,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) headers: &'a HeaderMap,
     /// Whether the request asks for a WebSocket.
     pub(crate) websocket: bool,
+    /// Whether the gateway itself terminates TLS.
+    pub(crate) tls: bool,
 }
 
 impl<'a> Facts<'a> {
@@ -70,7 +99,7 @@ impl<'a> Facts<'a> {
             } else {
                 ConnectionKind::Http
             },
-            tls: false,
+            tls: self.tls,
             credentials: None,
         }
     }
@@ -185,8 +214,21 @@ impl Snapshot for openclaw_auth::Snapshot {
         Self::generation(self)
     }
 
+    fn activated_at_ms(&self) -> u64 {
+        Self::activated_at_ms(self)
+    }
+
+    fn limited(&self) -> (usize, usize) {
+        let limiter = self.access().limiter();
+        (limiter.keys(), limiter.lockouts())
+    }
+
     fn state_dir(&self) -> &Path {
         &self.locations().state
+    }
+
+    fn home_dir(&self) -> &Path {
+        &self.locations().home
     }
 
     fn secret(&self, path: &str) -> Result<&SecretText, Error> {
@@ -195,6 +237,35 @@ impl Snapshot for openclaw_auth::Snapshot {
 
     fn value(&self, path: &str) -> Result<Option<&Value>, Error> {
         Self::value(self, path)
+    }
+
+    fn credentials(&self) -> Vec<CredentialInfo> {
+        let surfaces = self.surfaces().into_iter();
+        surfaces
+            .filter_map(|surface| {
+                let path = openclaw_auth::Path::parse(surface.path())?;
+                let [models, providers, provider, key, ..] = path.segments() else {
+                    return None;
+                };
+                if models != "models" || providers != "providers" {
+                    return None;
+                }
+                let secret = Self::secret(self, surface.path()).ok();
+                Some(CredentialInfo {
+                    provider: provider.clone(),
+                    path: surface.path().to_owned(),
+                    kind: if key == "headers" {
+                        "header"
+                    } else {
+                        "api_key"
+                    },
+                    origin: surface.origin().as_str(),
+                    source: surface.reference().map(ToString::to_string),
+                    masked: secret.map(|secret| mask(secret.expose())),
+                    inactive: surface.inactive_reason().map(str::to_owned),
+                })
+            })
+            .collect()
     }
 
     fn authorize(&self, facts: &Facts<'_>) -> Result<Identity, Box<Denied>> {
@@ -220,7 +291,7 @@ impl Snapshot for openclaw_auth::Snapshot {
         }
     }
 
-    fn auth_mode(&self) -> &str {
+    fn auth_mode(&self) -> &'static str {
         self.access().mode().as_str()
     }
 

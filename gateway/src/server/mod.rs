@@ -10,17 +10,25 @@ mod core_api;
 mod demo;
 mod failure;
 mod limits;
+mod link;
+mod metrics;
 mod pid_file;
+pub(crate) mod probe;
 mod proxy;
+mod readiness;
 mod reload;
 mod routes;
 mod settings;
 mod signals;
 mod state;
+mod status;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod watched;
+mod websocket;
 
 use std::convert::Infallible;
 use std::io;
@@ -41,14 +49,15 @@ pub(crate) use core_api::OpenRequest;
 
 use self::access_log::AccessLog;
 use self::bind::{Listening, Machine, Plan};
-use self::connection::{ACCEPT_PAUSE, Link, Surroundings};
-use self::core_api::Core;
+use self::connection::{ACCEPT_PAUSE, Surroundings};
 use self::demo::Demo;
 use self::limits::Limits;
+use self::link::Link;
 use self::pid_file::PidFile;
 use self::settings::value;
 use self::signals::{Asked, Signals};
 use self::state::State;
+use self::tls::Tls;
 
 /// How to start the gateway.
 #[derive(Default)]
@@ -88,15 +97,12 @@ pub(crate) fn run(mut launch: Launch, host: &Host, print: &dyn Fn(&str)) -> Resu
     let core = core_api::open(launch.open)?;
     reload::log_events(&*core);
     let snapshot = core.snapshot();
-    if settings::wants_tls(&*snapshot) {
-        return Err(Error::new(
-            Code::TlsUnsupported,
-            "gateway.tls.enabled: the gateway does not serve TLS itself",
-        )
-        .with_hint("Terminate TLS at the proxy and switch gateway.tls off."));
-    }
     let machine = Machine::look(&*host.files);
     let plan = bind::plan(&launch.bind, &*snapshot, machine)?;
+    let tls = Tls::open(&*snapshot, host, &plan.ips())?;
+    for notice in tls.iter().flat_map(Tls::notices) {
+        log::warn!("{} ({})", notice.message, notice.code);
+    }
     if launch.check {
         print(&format!(
             "configuration is fine: mode {}, port {}, generation {}",
@@ -115,6 +121,7 @@ pub(crate) fn run(mut launch: Launch, host: &Host, print: &dyn Fn(&str)) -> Resu
             options: launch.bind,
             machine,
             plan: plan.clone(),
+            tls,
         };
         let state = State::new(core, Limits::default(), Arc::new(log), listening)?;
         serve(&state, plan, host, demo, print).await
@@ -174,25 +181,43 @@ async fn serve(
     for listener in listeners {
         tokio::spawn(accept(listener, around.clone()));
     }
+    let metrics = plan.metrics.map(bind::listen_for_metrics).transpose()?;
+    let metrics_address = metrics
+        .as_ref()
+        .and_then(|listener| listener.local_addr().ok());
+    if let Some(listener) = metrics {
+        tokio::spawn(metrics::listen(listener, around.clone()));
+    }
+    tokio::spawn(summarise(Arc::clone(&state.log), around.stop.clone()));
     drop(around);
-    announce(&*state.core, &addresses, print);
+    announce(state, &addresses, print);
+    if let Some(address) = metrics_address {
+        print(&format!("metrics on http://{address}/metrics"));
+    }
     if let Some(demo) = demo {
         demo.start(&addresses, Arc::clone(&host.clock), print)?;
     }
-    state.listening();
+    state.readiness.listening();
 
     while let Asked::Reload = signals.next().await {
         reload_by_signal(state);
     }
-    state.draining();
+    state.readiness.draining();
     state.core.cancel();
     // Connections that are gone already need no message.
     let _ = stop.send(true);
-    Ok(drain(state, ended, &mut signals).await)
+    let ended = drain(state, ended, &mut signals).await;
+    state.log.summarise(true);
+    Ok(ended)
 }
 
-fn announce(core: &dyn Core, addresses: &[SocketAddr], print: &dyn Fn(&str)) {
-    let snapshot = core.snapshot();
+fn announce(state: &State, addresses: &[SocketAddr], print: &dyn Fn(&str)) {
+    let snapshot = state.core.snapshot();
+    let scheme = if state.tls().is_some() {
+        "https"
+    } else {
+        "http"
+    };
     let proxies = value(&*snapshot, "/gateway/trustedProxies")
         .and_then(serde_json::Value::as_array)
         .map_or(0, Vec::len);
@@ -203,7 +228,7 @@ fn announce(core: &dyn Core, addresses: &[SocketAddr], print: &dyn Fn(&str)) {
         snapshot.generation(),
     );
     for address in addresses {
-        print(&format!("listening on http://{address}"));
+        print(&format!("listening on {scheme}://{address}"));
     }
 }
 
@@ -211,7 +236,7 @@ async fn accept(listener: TcpListener, mut around: Surroundings) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = around.stop.wait_for(|stop| *stop) => return,
+            () = connection::stopped(&mut around.stop) => return,
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -228,7 +253,7 @@ async fn accept(listener: TcpListener, mut around: Surroundings) {
                 if let Err(error) = stream.set_nodelay(true) {
                     log::debug!("no delay: {}", error.kind());
                 }
-                let link = Link::new(peer, local, admission);
+                let link = Link::new(peer, local, state.tls().is_some(), admission);
                 tokio::spawn(connection::serve(stream, link, around.clone()));
             }
             Err(error) if is_of_the_peer(&error) => {}
@@ -247,6 +272,16 @@ fn is_of_the_peer(error: &io::Error) -> bool {
         error.kind(),
         ConnectionAborted | ConnectionReset | Interrupted
     )
+}
+
+/// Tells once per second about denials that the access log left out.
+async fn summarise(log: Arc<AccessLog>, mut stop: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = sleep(Duration::from_secs(1)) => log.summarise(false),
+            () = connection::stopped(&mut stop) => return,
+        }
+    }
 }
 
 fn reload_by_signal(state: &Arc<State>) {

@@ -3,6 +3,8 @@
 mod shared_secrets;
 mod trusted_proxy;
 
+pub(crate) use trusted_proxy::DEFAULT_SECRET_HEADER;
+
 use super::AuthMethod;
 use super::allow_users::{AllowUsers, UserMatch};
 use super::client_ip::ClientIpSource;

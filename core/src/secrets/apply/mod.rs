@@ -17,7 +17,7 @@ use super::plan::{Plan, Problem, invalid};
 use super::resolve::{ExecMode, Stop};
 use super::rules::Rules;
 use super::{ActivateOptions, Loaded, load};
-use crate::config::{self, ReadOptions, Watched};
+use crate::config::{self, Input, ReadOptions, Watched};
 use crate::error::{Code, Error, Result};
 use crate::host::{Host, Overlay};
 use project::Projection;
@@ -41,6 +41,10 @@ impl Apply<'_> {
             let message = "the plan uses exec references or providers";
             return Err(Error::new(Code::PlanExecConsentRequired, message)
                 .with_hint("check the plan and allow exec (--allow-exec)"));
+        }
+        if matches!(self.read.input, Input::Text(_) | Input::Value(_)) {
+            let message = "plans are applied to files, not to a configuration given as text";
+            return Err(Error::new(Code::InvalidArgument, message));
         }
         let mut projection = Projection::new(self)?;
         projection.configuration()?;
@@ -71,7 +75,7 @@ impl Apply<'_> {
         report.refs_checked = refs_checked;
         report.skipped_exec_refs = skipped;
         if !self.dry_run {
-            write::write_all(self.host, projection.changes())?;
+            write::write_all(self.host, &projection.changes())?;
         }
         Ok(report)
     }
@@ -128,8 +132,8 @@ pub(super) fn read_text(host: &Host, file: &FilePath, limit: u64) -> Option<Zero
 /// A reference as it is written into files.
 fn reference_json(reference: &super::SecretRef) -> Value {
     serde_json::json!({
-        "source": reference.source.as_str(),
-        "provider": reference.provider,
-        "id": reference.id,
+        "source": reference.source().as_str(),
+        "provider": reference.provider(),
+        "id": reference.id(),
     })
 }

@@ -484,10 +484,7 @@ impl<'a> Projection<'a> {
     }
 
     pub(super) fn report(&self) -> ApplyReport {
-        let changed = self
-            .changes()
-            .into_iter()
-            .map(|change| change.shown.clone());
+        let changed = self.changes().into_iter().map(|change| change.shown);
         ApplyReport {
             changed: changed.collect(),
             edits: self.edits.clone(),

@@ -11,12 +11,12 @@ const MODE: u32 = 0o600;
 
 /// Writes every change in order. Each file is replaced as one; when a later one fails, the earlier
 /// ones are put back from memory.
-pub(super) fn write_all(host: &Host, changes: Vec<Change>) -> Result<()> {
-    for change in &changes {
+pub(super) fn write_all(host: &Host, changes: &[Change]) -> Result<()> {
+    for change in changes {
         unchanged(host, change)?;
     }
     let mut written: Vec<&Change> = Vec::new();
-    for change in &changes {
+    for change in changes {
         let result = unchanged(host, change).and_then(|()| write(host, change));
         if let Err(error) = result {
             return Err(put_back(host, &written, error));

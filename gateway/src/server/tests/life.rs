@@ -36,7 +36,7 @@ async fn a_stop_lets_running_requests_end_and_closes_idle_connections() {
     running.write_all(request.as_bytes()).await.unwrap();
     provider.request().await;
 
-    server.state.draining();
+    server.state.readiness.draining();
     server.stop.send(true).unwrap();
     assert_eq!(read_to_end(&mut idle).await, "");
     let text = read_to_end(&mut running).await;

@@ -2,5 +2,7 @@
 
 mod forwarding;
 mod life;
+mod metrics;
 mod requests;
 mod routes;
+mod websocket;
