@@ -259,11 +259,11 @@ impl Router {
                 Ok(Err(survey)) => {
                     // The first model of a request may be put on trial; later ones are tried as
                     // they are.
-                    if chain.at == 0 {
-                        if let Some(mut issued) = self.probe(chain, &survey) {
-                            issued.switched_model = switched;
-                            return Ok(issued);
-                        }
+                    if chain.at == 0
+                        && let Some(mut issued) = self.probe(chain, &survey)
+                    {
+                        issued.switched_model = switched;
+                        return Ok(issued);
                     }
                     chain.attempts.extend(survey.skipped.iter().cloned());
                     errors.push(self.nothing_found(chain, &survey));
@@ -454,11 +454,11 @@ impl Router {
             prefer.clone_from(&decision.profile);
         }
         // A fallback is for one request and changes nothing about the session.
-        if let (Some(key), false, 0) = (session, given, chain.at) {
-            if entry.pin != decision.pin {
-                entry.pin = decision.pin;
-                self.sessions.lock().set(key, entry);
-            }
+        if let (Some(key), false, 0) = (session, given, chain.at)
+            && entry.pin != decision.pin
+        {
+            entry.pin = decision.pin;
+            self.sessions.lock().set(key, entry);
         }
     }
 

@@ -107,15 +107,18 @@ impl AgentProfiles {
             return Ok(Arc::clone(view));
         }
         let failed = self.state.lock().failed;
-        if let (Some((failed, _)), Some(view)) = (failed, &known) {
-            if failed == version && Arc::ptr_eq(&view.routing, routing) {
-                return Ok(Arc::clone(view));
-            }
+        if let (Some((failed, _)), Some(view)) = (failed, &known)
+            && failed == version
+            && Arc::ptr_eq(&view.routing, routing)
+        {
+            return Ok(Arc::clone(view));
         }
-        if !version.exists() && known.is_none() && routing.import_legacy {
-            if let Err(error) = self.store.import_legacy() {
-                self.notice(Code::StoreDegraded, &error);
-            }
+        if !version.exists()
+            && known.is_none()
+            && routing.import_legacy
+            && let Err(error) = self.store.import_legacy()
+        {
+            self.notice(Code::StoreDegraded, &error);
         }
         match self.store.load() {
             Ok(stored) => Ok(self.publish(&stored, routing)),
@@ -350,10 +353,10 @@ impl AgentProfiles {
                 self.notice(Code::StoreDegraded, &error);
                 let mut state = self.state.lock();
                 let event = UsageEvent::Probe { at: now };
-                if let Some(view) = self.current.load().as_ref() {
-                    if let Some(index) = view.index_of(profile) {
-                        self.apply_in_memory(view, index, &event);
-                    }
+                if let Some(view) = self.current.load().as_ref()
+                    && let Some(index) = view.index_of(profile)
+                {
+                    self.apply_in_memory(view, index, &event);
                 }
                 state.push(Pending {
                     profile: profile.to_owned(),
@@ -395,10 +398,10 @@ impl State {
             .latest
             .get(&new.profile)
             .and_then(|at| self.pending.get_mut(*at));
-        if let Some(last) = last.filter(|last| last.minor && new.minor) {
-            if merge(&mut last.event, &new.event) {
-                return;
-            }
+        if let Some(last) = last.filter(|last| last.minor && new.minor)
+            && merge(&mut last.event, &new.event)
+        {
+            return;
         }
         if self.pending.len() >= MAX_PENDING {
             self.drop_oldest();

@@ -365,11 +365,11 @@ fn succeed(
         cleared_active |= subject.disables(&window, at);
         record.disabled = None;
     }
-    if let Some(model) = model {
-        if let Some(window) = record.models.get(model).copied().filter(account_over) {
-            cleared_active |= subject.cools(&window, at);
-            record.models.remove(model);
-        }
+    if let Some(model) = model
+        && let Some(window) = record.models.get(model).copied().filter(account_over)
+    {
+        cleared_active |= subject.cools(&window, at);
+        record.models.remove(model);
     }
     if !is_unavailable(record, at, subject) {
         record.error_count = 0;

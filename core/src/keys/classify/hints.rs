@@ -20,7 +20,8 @@ pub(super) struct HintInput<'a> {
 
 /// The first source that gives a positive time: milliseconds from now, and the source.
 pub(super) fn retry_hint(input: &HintInput<'_>) -> Option<(u64, &'static str)> {
-    const SOURCES: &[(&str, fn(&HintInput<'_>) -> Option<f64>)] = &[
+    type Source = fn(&HintInput<'_>) -> Option<f64>;
+    const SOURCES: &[(&str, Source)] = &[
         ("retry-after-ms", retry_after_ms),
         ("retry-after", retry_after),
         ("body:retryDelay", google_delay),
@@ -211,10 +212,8 @@ fn reset_header(input: &HintInput<'_>, of_success: bool) -> Option<f64> {
             Spent::ZeroOrAbsent => zero || (companion.is_none() && !of_success),
             Spent::Rejected => companion == Some("rejected"),
         };
-        if is_spent {
-            if let Some(ms) = reset_value(value, input) {
-                consider(ms);
-            }
+        if is_spent && let Some(ms) = reset_value(value, input) {
+            consider(ms);
         }
     }
     // `ratelimit: "default";r=0;t=30`

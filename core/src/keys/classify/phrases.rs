@@ -485,10 +485,10 @@ impl Marks {
         for found in AUTOMATON.automaton.find_overlapping_iter(text) {
             let row = AUTOMATON.rows.get(found.pattern().as_usize());
             let row = row.and_then(|row| PHRASES.get(usize::from(*row)));
-            if let Some((mark, guard, _)) = row {
-                if guard.holds(text.as_bytes(), found.start(), found.end()) {
-                    marks.set(*mark, found.start(), found.end());
-                }
+            if let Some((mark, guard, _)) = row
+                && guard.holds(text.as_bytes(), found.start(), found.end())
+            {
+                marks.set(*mark, found.start(), found.end());
             }
         }
         marks
@@ -546,7 +546,7 @@ impl Marks {
         let met = |group: &&[Mark]| group.iter().any(|mark| self.has(*mark));
         let row = PAYMENT_ROWS
             .iter()
-            .find(|(_, groups)| groups.iter().all(|group| met(group)));
+            .find(|(_, groups)| groups.iter().all(&met));
         row.map_or(Reason::Billing, |(reason, _)| *reason)
     }
 }
