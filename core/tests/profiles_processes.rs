@@ -8,6 +8,13 @@
     clippy::disallowed_methods,
     reason = "the machine is prepared and other processes are run"
 )]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests stop when something is not as it should be"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,10 @@
 //! The worked examples in `tests/vectors/profiles.json`, on a simulated machine.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests stop when something is not as it should be"
+)]
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -200,7 +200,7 @@ impl Router {
         let providers = lookup(&snapshot.tree, &["models", "providers"]).and_then(Value::as_object);
         let entries = providers.into_iter().flatten();
         let entries = entries.map(|(key, value)| (key.as_str(), (key.as_str(), value)));
-        let entry = provider_entry(entries, provider, aliases);
+        let entry = provider_entry(&entries, provider, aliases);
         let text = |key: &str| entry.and_then(|(_, value)| value.get(key)?.as_str());
 
         let keys = EnvKeys::collect(&snapshot.env, provider, &routes.routing);
