@@ -11,8 +11,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
     reason = "helpers of tests stop when something is not as it should be"
 )]
 
@@ -90,7 +88,7 @@ fn role() {
     let number: usize = number.parse().unwrap();
     match role {
         "mark" => (0..number).for_each(|_| mark(&engine, "a:0")),
-        "churn" => (0..).for_each(|n| {
+        "churn" => (0..usize::MAX).for_each(|n| {
             mark(&engine, &format!("a:{}", n % 5));
             let id = format!("b:{number}");
             if n % 10 == 9 {

@@ -2,8 +2,6 @@
 //! when it cannot be read or written.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
     reason = "helpers of tests stop when something is not as it should be"
 )]
 

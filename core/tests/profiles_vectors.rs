@@ -388,6 +388,10 @@ fn subset(expect: &Value, found: &Value) -> Result<(), String> {
     }
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "callers make the value on the spot"
+)]
 fn check<T: PartialEq + std::fmt::Debug>(found: T, wanted: &T) -> Result<(), String> {
     if found == *wanted {
         Ok(())
