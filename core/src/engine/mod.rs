@@ -4,11 +4,13 @@ mod chain;
 mod chat;
 mod events;
 mod lease;
+mod material;
 mod options;
 mod profiles;
 mod refresh;
 mod report;
 mod routes;
+mod trial;
 
 use std::fmt;
 use std::sync::Arc;

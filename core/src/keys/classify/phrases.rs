@@ -503,10 +503,10 @@ impl Marks {
                 .filter(|(_, phrase)| rest.starts_with(phrase))
             {
                 let end = start + phrase.len();
-                if let Some((mark, guard, _)) = PHRASES.get(*row) {
-                    if guard.holds(bytes, start, end) {
-                        marks.set(bytes, *mark, start, end);
-                    }
+                if let Some((mark, guard, _)) = PHRASES.get(*row)
+                    && guard.holds(bytes, start, end)
+                {
+                    marks.set(bytes, *mark, start, end);
                 }
             }
         }
