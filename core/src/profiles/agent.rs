@@ -20,6 +20,8 @@ use crate::secrets::Defaults;
 
 /// Longest wait for the lock when a window must be written.
 const WINDOW_BUDGET: Duration = Duration::from_millis(250);
+/// Wait for another thread's write where there is no budget for waiting.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 /// Most usage events that wait for the store.
 const MAX_PENDING: usize = 10_000;
 
@@ -254,7 +256,9 @@ impl AgentProfiles {
     /// Writes everything that is waiting, waiting for the lock at most `budget`. Whether nothing
     /// is left.
     pub(crate) fn write_pending(&self, budget: Duration, routing: &Arc<Routing>) -> bool {
-        let _writing = self.writing.lock();
+        let Some(_writing) = self.writing.try_lock_for(budget.max(SHORTEST_WAIT)) else {
+            return false;
+        };
         let events = {
             let mut state = self.state.lock();
             // Somebody else has taken ours along.
@@ -319,7 +323,9 @@ impl AgentProfiles {
         let seen = seen.unwrap_or(0);
         drop(known);
         let mut taken = false;
-        let _writing = self.writing.lock();
+        let Some(_writing) = self.writing.try_lock_for(WINDOW_BUDGET) else {
+            return false;
+        };
         let written = self
             .store
             .update(WINDOW_BUDGET, Durability::Plain, &mut |document| {
