@@ -7,6 +7,7 @@ mod phrases;
 mod redact;
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
@@ -134,7 +135,8 @@ pub struct Classification {
 impl Classification {
     /// Classifies with default settings.
     pub fn of(signal: &Signal<'_>, now_ms: u64) -> Self {
-        Classifier::new(&Routing::default()).classify(signal, None, now_ms)
+        static DEFAULTS: LazyLock<Routing> = LazyLock::new(Routing::default);
+        Classifier::new(&DEFAULTS).classify(signal, None, now_ms)
     }
 
     /// The JSON form of every language.
@@ -208,7 +210,7 @@ impl<'a> Classifier<'a> {
         let hint = retry_hint(&HintInput {
             headers: signal.headers,
             json: found.json.as_ref(),
-            text: &found.text,
+            retry_in: marks.retry_in(&lower),
             now_ms,
             max_ms: self.routing.hint_max_ms,
         });

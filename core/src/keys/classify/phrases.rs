@@ -23,7 +23,7 @@ marks! {
     RequestFormat Overflow Session NotFoundModel Paid402 Tls Billing KeyLimit RateLimit Overloaded
     Revoked Auth ServerError Format Timeout Network
     // What suppresses or refines a class.
-    PerMinute Reasoning Periodic UsageLimit SpendLimit PerDay Quota QuotaWord Html Country Flagged
+    RetryIn PerMinute Reasoning Periodic UsageLimit SpendLimit PerDay Quota QuotaWord Html Country Flagged
     // Parts of sequences.
     ImageExceeds Megabytes InputCount Exceed TotalTokens TotalExceeds MaxOrLimit InputLength
     LengthExceeds MaxTokens MaxTokensExceed Context ModelWord NotExist ModelPath IsNotFound
@@ -281,6 +281,11 @@ const PHRASES: &[(Mark, Guard, &str)] = &[
         "unsupported_country|country, region|location is not supported",
     ),
     (M::Flagged, Any, "moderation|flagged"),
+    (
+        M::RetryIn,
+        Any,
+        "try again in |retry in |retry after |resets in ",
+    ),
     (M::SubscriptionQuota, Any, "subscription quota limit"),
     (
         M::QuotaRefresh,
@@ -517,6 +522,11 @@ impl Marks {
         self.end(mark) != 0
     }
 
+    /// What follows the first phrase after which a time to wait is given.
+    pub(super) fn retry_in<'a>(&self, text: &'a str) -> Option<&'a str> {
+        text.get(self.end(Mark::RetryIn).checked_sub(1)?..)
+    }
+
     fn end(&self, mark: Mark) -> usize {
         self.last.get(mark as usize).map_or(0, |end| *end as usize)
     }
@@ -554,6 +564,9 @@ impl Marks {
     }
 
     fn note(&mut self, mark: Mark, end: usize) {
+        if mark == Mark::RetryIn && self.has(mark) {
+            return;
+        }
         if let Some(slot) = self.last.get_mut(mark as usize) {
             // Texts are cut far below 4 GiB before they come here.
             *slot = u32::try_from(end + 1).unwrap_or(u32::MAX);
