@@ -24,7 +24,7 @@ pub use json::Path;
 pub use secrets::{
     ApplyReport, AuditReport, AuditStatus, Diagnostic, Failure, Finding, Origin, Plan, PlanBuilder,
     PredicateFacts, Progress, ProviderReport, Registry, Running, Scope, SecretRef, SecretSource,
-    SecretValue, Selection,
+    SecretValue, Selection, Target, TargetKind,
 };
 pub use snapshot::{Snapshot, SurfaceInfo};
 pub use text::{CText, REDACTED, SecretText, mask};

@@ -791,6 +791,15 @@ codes! {
         UpstreamUnreachable "upstream_unreachable"
             "The provider cannot be reached, or its answer is not HTTP."
             "Check baseUrl, the network and the provider's certificate.";
+        GatewayNotRunning "gateway_not_running"
+            "No gateway runs on this state folder."
+            "Start one, or name another with --state-dir or --url.";
+        GatewayNoAnswer "gateway_no_answer"
+            "The gateway did not say in time, or not in a form that is understood, how it went."
+            "Look into its log, or raise --timeout.";
+        NeedsTerminal "needs_terminal"
+            "The command has to ask something, and there is no terminal."
+            "Give the answers as options, or run it on a terminal.";
         WebsocketRequired "websocket_required"
             "The route opens a WebSocket, and the request is no such handshake."
             "Make the proxy pass Upgrade and Connection on, and use HTTP/1.1 for this route.";

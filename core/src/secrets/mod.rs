@@ -33,6 +33,7 @@ mod selection;
 mod sensitive;
 mod single;
 mod stores;
+mod targets;
 mod value;
 
 use std::cell::OnceCell;
@@ -57,6 +58,7 @@ pub(crate) use restore::restore;
 pub(crate) use rules::Rules;
 pub use selection::Selection;
 pub(crate) use sensitive::is_sensitive_key;
+pub use targets::{Target, TargetKind};
 pub(crate) use value::wipe;
 
 use crate::config::{Issue, Severity, Source, Watched, report_misplaced};

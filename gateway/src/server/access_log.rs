@@ -25,6 +25,8 @@ pub(crate) struct AccessLog {
     clock: Arc<dyn Clock>,
     path: Option<PathBuf>,
     sink: Mutex<Sink>,
+    /// Lines that are not written yet; always taken before `sink`.
+    pending: Mutex<Vec<u8>>,
     refusals: Mutex<Refusals>,
 }
 
@@ -50,6 +52,7 @@ impl AccessLog {
             clock,
             path,
             sink: Mutex::new(sink),
+            pending: Mutex::default(),
             refusals: Mutex::default(),
         })
     }
@@ -62,6 +65,7 @@ impl AccessLog {
             clock,
             path: None,
             sink,
+            pending: Mutex::default(),
             refusals: Mutex::default(),
         }
     }
@@ -69,6 +73,7 @@ impl AccessLog {
     /// What was written so far.
     #[cfg(test)]
     pub(crate) fn text(&self) -> String {
+        self.flush();
         match &*self.sink.lock() {
             Sink::Memory(bytes) => String::from_utf8(bytes.clone()).unwrap(),
             _ => String::new(),
@@ -82,6 +87,7 @@ impl AccessLog {
     /// When the file cannot be opened; the old one stays in use.
     pub(crate) fn reopen(&self) -> io::Result<()> {
         if let Some(path) = &self.path {
+            self.flush();
             *self.sink.lock() = Sink::File(append_to(path)?);
         }
         Ok(())
@@ -125,17 +131,41 @@ impl AccessLog {
         self.write(line.as_bytes());
     }
 
-    /// A log that cannot be written must not stop the gateway: the line is lost.
+    /// Keeps a line until the next [`AccessLog::flush`], or until there are many.
     fn write(&self, line: &[u8]) {
+        let mut pending = self.pending.lock();
+        pending.extend_from_slice(line);
+        if pending.len() >= PENDING {
+            self.write_out(&mut pending);
+        }
+    }
+
+    /// Writes what is pending. The server does so ten times per second and at its end.
+    pub(crate) fn flush(&self) {
+        self.write_out(&mut self.pending.lock());
+    }
+
+    /// A log that cannot be written must not stop the gateway: the lines are lost.
+    fn write_out(&self, pending: &mut Vec<u8>) {
+        if pending.is_empty() {
+            return;
+        }
         let lost = match &mut *self.sink.lock() {
-            Sink::Stderr => io::stderr().write_all(line),
-            Sink::File(file) => file.write_all(line),
+            Sink::Stderr => io::stderr().write_all(pending),
+            Sink::File(file) => file.write_all(pending),
             #[cfg(test)]
-            Sink::Memory(bytes) => bytes.write_all(line),
+            Sink::Memory(bytes) => bytes.write_all(pending),
         };
         if let Err(error) = lost {
             log::error!("the access log cannot be written: {}", error.kind());
         }
+        pending.clear();
+    }
+}
+
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        self.flush();
     }
 }
 
@@ -156,6 +186,9 @@ fn append_to(path: &Path) -> io::Result<File> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
 }
+
+/// Bytes that are written without waiting for more.
+const PENDING: usize = 16 * 1024;
 
 /// Denials per second and code that are logged one by one; the rest is counted.
 const SHOWN_PER_SECOND: u32 = 20;
@@ -219,7 +252,7 @@ pub(crate) struct Record {
     verb: String,
     path: String,
     websocket: bool,
-    identity: Option<Identity>,
+    caller: Option<Caller>,
     status: Option<u16>,
     code: Option<Code>,
     denied: bool,
@@ -232,6 +265,13 @@ pub(crate) struct Record {
     attempts: u32,
     generation: u64,
     busy: Option<Busy>,
+}
+
+/// What the line says about the caller.
+struct Caller {
+    method: &'static str,
+    user: Option<String>,
+    client_ip: Option<IpAddr>,
 }
 
 /// What is known about a request when it arrives.
@@ -263,7 +303,7 @@ impl Record {
             verb: arrival.verb.chars().take(20).collect(),
             path: arrival.path.chars().take(256).collect(),
             websocket: arrival.websocket,
-            identity: None,
+            caller: None,
             status: None,
             code: None,
             denied: false,
@@ -297,7 +337,11 @@ impl Record {
 
     /// The caller was recognised.
     pub(crate) fn accepted(&mut self, identity: &Identity) {
-        self.identity = Some(identity.clone());
+        self.caller = Some(Caller {
+            method: identity.method,
+            user: identity.user.clone(),
+            client_ip: identity.client_ip,
+        });
     }
 
     /// The access rules refused the caller.
@@ -357,14 +401,14 @@ impl Record {
         );
         fields.text("requestId", &self.request_id);
         fields.display("peer", &self.peer);
-        if let Some(identity) = &self.identity {
-            if let Some(ip) = &identity.client_ip {
+        if let Some(caller) = &self.caller {
+            if let Some(ip) = &caller.client_ip {
                 fields.display("clientIp", ip);
             }
-            if let Some(user) = &identity.user {
+            if let Some(user) = &caller.user {
                 fields.text("user", user);
             }
-            fields.text("method", identity.method);
+            fields.text("method", caller.method);
         }
         fields.text("kind", if self.websocket { "websocket" } else { "http" });
         fields.text("verb", &self.verb);

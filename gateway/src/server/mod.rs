@@ -17,6 +17,7 @@ pub(crate) mod probe;
 mod proxy;
 mod readiness;
 mod reload;
+mod reload_note;
 mod routes;
 mod settings;
 mod signals;
@@ -28,6 +29,7 @@ mod testing;
 mod tests;
 mod tls;
 mod watched;
+mod watcher;
 mod websocket;
 
 use std::convert::Infallible;
@@ -46,6 +48,8 @@ use tokio::time::sleep;
 
 pub(crate) use bind::BindOptions;
 pub(crate) use core_api::OpenRequest;
+pub(crate) use pid_file::path as pid_path;
+pub(crate) use reload_note::path as reload_note_path;
 
 use self::access_log::AccessLog;
 use self::bind::{Listening, Machine, Plan};
@@ -54,6 +58,7 @@ use self::demo::Demo;
 use self::limits::Limits;
 use self::link::Link;
 use self::pid_file::PidFile;
+use self::reload_note::ReloadNote;
 use self::settings::value;
 use self::signals::{Asked, Signals};
 use self::state::State;
@@ -164,12 +169,14 @@ async fn serve(
         .iter()
         .filter_map(|listener| listener.local_addr().ok())
         .collect();
-    let _pid_file = match demo {
-        Some(_) => None,
-        None => Some(PidFile::write(
-            &host.files,
-            state.core.snapshot().state_dir(),
-        )?),
+    let (_pid_file, note) = match demo {
+        Some(_) => (None, None),
+        None => {
+            let snapshot = state.core.snapshot();
+            let note = ReloadNote::new(&host.files, snapshot.state_dir());
+            let pid_file = PidFile::write(&host.files, snapshot.state_dir())?;
+            (Some(pid_file), Some(Arc::new(note)))
+        }
     };
     let (stop, stopping) = watch::channel(false);
     let (running, ended) = mpsc::channel(1);
@@ -188,7 +195,7 @@ async fn serve(
     if let Some(listener) = metrics {
         tokio::spawn(metrics::listen(listener, around.clone()));
     }
-    tokio::spawn(summarise(Arc::clone(&state.log), around.stop.clone()));
+    tokio::spawn(keep_log(Arc::clone(&state.log)));
     drop(around);
     announce(state, &addresses, print);
     if let Some(address) = metrics_address {
@@ -197,10 +204,11 @@ async fn serve(
     if let Some(demo) = demo {
         demo.start(&addresses, Arc::clone(&host.clock), print)?;
     }
+    tokio::spawn(watcher::watch(Arc::clone(state)));
     state.readiness.listening();
 
     while let Asked::Reload = signals.next().await {
-        reload_by_signal(state);
+        reload_by_signal(state, note.clone());
     }
     state.readiness.draining();
     state.core.cancel();
@@ -208,6 +216,7 @@ async fn serve(
     let _ = stop.send(true);
     let ended = drain(state, ended, &mut signals).await;
     state.log.summarise(true);
+    state.log.flush();
     Ok(ended)
 }
 
@@ -274,22 +283,29 @@ fn is_of_the_peer(error: &io::Error) -> bool {
     )
 }
 
-/// Tells once per second about denials that the access log left out.
-async fn summarise(log: Arc<AccessLog>, mut stop: watch::Receiver<bool>) {
-    loop {
-        tokio::select! {
-            () = sleep(Duration::from_secs(1)) => log.summarise(false),
-            () = connection::stopped(&mut stop) => return,
+/// Writes the access log out ten times per second, and tells once per second about denials that
+/// it left out. Goes on while the server stops.
+async fn keep_log(log: Arc<AccessLog>) {
+    for round in 0_u64.. {
+        sleep(LOG_PAUSE).await;
+        if round % 10 == 9 {
+            log.summarise(false);
         }
+        log.flush();
     }
 }
 
-fn reload_by_signal(state: &Arc<State>) {
+fn reload_by_signal(state: &Arc<State>, note: Option<Arc<ReloadNote>>) {
     if let Err(error) = state.log.reopen() {
         log::error!("the access log cannot be opened again: {}", error.kind());
     }
     let reloader = Arc::clone(&state.reloader);
-    tokio::spawn(async move { reloader.reload().await });
+    tokio::spawn(async move {
+        let outcome = reloader.reload().await;
+        if let Some(note) = note {
+            note.write(&outcome);
+        }
+    });
 }
 
 /// Waits for the running requests, but not longer than the grace period or a second signal.
@@ -323,5 +339,7 @@ fn system_failed(what: &str, error: &io::Error) -> Error {
     Error::new(Code::InternalError, format!("{what}: {}", error.kind()))
 }
 
+/// How long lines of the access log wait for others.
+const LOG_PAUSE: Duration = Duration::from_millis(100);
 const WORKERS: usize = 2;
 const BLOCKING_THREADS: usize = 16;

@@ -179,6 +179,7 @@ pub(crate) async fn answer(
     }
     if let Some(route) = route.filter(|route| route.caller == Caller::Anyone) {
         route.check_method(request.method())?;
+        check_own_body(request.headers(), call.state.limits.own_body)?;
         return Ok(match route.handler {
             Handler::Ready => ready(call, &request),
             _ => answer::json(StatusCode::OK, &json!({"ok": true, "status": "live"})),
@@ -193,21 +194,21 @@ pub(crate) async fn answer(
     if route.caller == Caller::Admin && !identity.is_admin {
         return Err(Code::AdminRequired.into());
     }
+    if !matches!(route.handler, Handler::Proxy | Handler::ProxyByModel) {
+        check_own_body(request.headers(), call.state.limits.own_body)?;
+    }
     match route.handler {
         Handler::Proxy => proxy::forward(call, &identity, request).await,
         Handler::ProxyByModel => proxy::forward_by_model(call, &identity, request).await,
         Handler::Probe => probe::answer(call, &identity, &request).await,
-        Handler::Reload => {
-            check_own_body(request.headers(), call.state.limits.own_body)?;
-            Ok(reload(call).await)
-        }
+        Handler::Reload => Ok(reload(call).await),
         Handler::Metrics => Ok(answer::metrics(metrics::page(call.state))),
         Handler::WebSocket => websocket::open(call, identity, request),
         Handler::Status => Ok(answer::json(
             StatusCode::OK,
             &status::document(call.state, call.current),
         )),
-        _ => Ok(who_am_i(call, &identity)),
+        _ => Ok(who_am_i(call, identity)),
     }
 }
 
@@ -284,8 +285,8 @@ fn ready(call: &Call<'_>, request: &Request<Incoming>) -> Response<ReplyBody> {
     answer::json(status, &body)
 }
 
-fn who_am_i(call: &Call<'_>, identity: &Identity) -> Response<ReplyBody> {
-    let mut body = identity.json.clone();
+fn who_am_i(call: &Call<'_>, identity: Identity) -> Response<ReplyBody> {
+    let mut body = identity.json;
     if let Value::Object(members) = &mut body {
         members.insert("requestId".to_owned(), call.record.request_id().into());
     }
@@ -293,20 +294,12 @@ fn who_am_i(call: &Call<'_>, identity: &Identity) -> Response<ReplyBody> {
 }
 
 async fn reload(call: &Call<'_>) -> Response<ReplyBody> {
-    match &*call.state.reloader.reload().await {
-        Ok(reloaded) => answer::json(
-            StatusCode::OK,
-            &json!({
-                "reloaded": true,
-                "snapshot": reloaded.generation,
-                "warnings": reloaded.warnings,
-            }),
-        ),
-        Err(error) => answer::json(
-            StatusCode::CONFLICT,
-            &json!({"reloaded": false, "errors": reload::errors(error)}),
-        ),
-    }
+    let outcome = call.state.reloader.reload().await;
+    let status = match *outcome {
+        Ok(_) => StatusCode::OK,
+        Err(_) => StatusCode::CONFLICT,
+    };
+    answer::json(status, &reload::document(&outcome))
 }
 
 /// The gateway's own routes read no body; one that is too long is not even skipped over.

@@ -179,14 +179,14 @@ impl AuditFinding {
         self
     }
 
-    /// The JSON form: the members of OpenClaw 2026.4, and `path`.
+    /// The JSON form.
     pub fn to_json(&self) -> Value {
         let mut members = json!({
             "checkId": self.check_id,
             "severity": self.severity.as_str(),
             "title": self.title,
-            "detail": self.detail,
-            "remediation": self.remediation,
+            "message": self.detail,
+            "fixHint": self.remediation,
         });
         if let (Value::Object(members), false) = (&mut members, self.path.is_empty()) {
             members.insert("path".to_owned(), self.path.clone().into());

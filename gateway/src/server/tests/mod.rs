@@ -5,4 +5,6 @@ mod life;
 mod metrics;
 mod requests;
 mod routes;
+mod storms;
+mod threats;
 mod websocket;
