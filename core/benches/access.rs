@@ -11,9 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
-use openclaw_auth::access::{
-    AccessControl, AccessInput, AccessRequest, ConnectionKind, Limiter, Overrides, SecretInput,
-};
+use openclaw_auth::access::{AccessControl, AccessInput, AccessRequest, ConnectionKind, Limiter};
 use openclaw_auth::host::{Host, Interfaces};
 use serde_json::json;
 
@@ -174,18 +172,7 @@ fn control(proxies: &[String]) -> AccessControl {
             "allowUsers": ["nick@example.com", "ann@example.com"],
         }},
     }});
-    let input = AccessInput {
-        config: &config,
-        token: SecretInput::Absent,
-        password: SecretInput::Absent,
-        proxy_secret: SecretInput::Absent,
-        previous_proxy_secret: SecretInput::Absent,
-        env_token: None,
-        env_password: None,
-        overrides: Overrides::default(),
-        interfaces: Arc::new(Own),
-        clock: Host::real().clock,
-    };
+    let input = AccessInput::new(&config, Arc::new(Own), Host::real().clock);
     let loaded = AccessControl::load(input, Arc::new(Limiter::new()));
     assert!(loaded.errors.is_empty(), "{:?}", loaded.errors);
     let Some(control) = loaded.control else {

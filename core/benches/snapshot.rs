@@ -7,6 +7,10 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use openclaw_auth::{Engine, Options};
 
+#[expect(
+    clippy::expect_used,
+    reason = "a benchmark stops when its world is broken"
+)]
 fn engine(count: usize) -> Engine {
     let providers: String = (0..count)
         .map(|n| format!("p{n}: {{ apiKey: 'sk-{n:040}' }},"))

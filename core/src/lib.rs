@@ -15,6 +15,7 @@ mod json;
 mod keys;
 mod oauth;
 mod profiles;
+pub mod report;
 mod secrets;
 mod sessions;
 mod snapshot;
@@ -22,9 +23,10 @@ mod text;
 
 pub use config::{EnvOrigin, EnvView, Issue, Locations, Probe, Severity};
 pub use engine::{
-    Attempt, ChatReply, ClaudeCliDone, ConfigEdit, ConfigUpdate, Engine, Event, Exhausted, Lease,
-    LeaseRequest, LoginDone, LoginOptions, ModelChoice, OauthToken, Options, RefreshFailure,
-    RefreshRequest, Refreshed, Refresher, ReloadReport, TokenLife, Verdict,
+    ApplyOptions, Attempt, AuditOptions, ChatReply, ClaudeCliDone, ConfigEdit, ConfigUpdate,
+    Engine, Event, Exhausted, Lease, LeaseRequest, LoginDone, LoginOptions, ModelChoice,
+    OauthToken, Options, PreflightReport, Proposal, RefResolver, RefreshFailure, RefreshRequest,
+    Refreshed, Refresher, ReloadReport, TokenLife, Verdict, WatchStamp, WatchStep, Watcher,
 };
 pub use error::{Class, Code, CodeInfo, Error, FailureScope, Kind, Reason, Result};
 pub use host::Host;
@@ -37,11 +39,13 @@ pub use profiles::{
     Clear, Eligibility, Kind as CredentialKind, NewCredential, OrderSource, ProfileMaterial,
 };
 pub use secrets::{
-    Diagnostic, Failure, Origin, ProviderReport, Scope, SecretRef, SecretSource, SecretValue,
+    ApplyReport, AuditReport, AuditStatus, Diagnostic, Failure, Finding, Origin, Plan, PlanBuilder,
+    PredicateFacts, Progress, ProviderReport, Registry, Running, Scope, SecretRef, SecretSource,
+    SecretValue, Selection, Target, TargetKind,
 };
 pub use sessions::{Directive, ModelRef, Pin, PinSource, SessionEntry};
 pub use snapshot::{Snapshot, SurfaceInfo};
-pub use text::{REDACTED, SecretText, mask};
+pub use text::{CText, REDACTED, SecretText, mask};
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -1,8 +1,7 @@
 //! One generation: resolved secrets, settings and access rules, immutable.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -11,11 +10,11 @@ use serde_json::{Value, json};
 use crate::access::{AccessControl, AccessInput, Limiter, Overrides, Problem, SecretInput};
 use crate::config::{EnvView, Issue, Locations, Source, is_env_name};
 use crate::error::{Code, Error, Result};
-use crate::host::{Clock, FileMeta, Interfaces};
+use crate::host::{Clock, Interfaces};
 use crate::json::{Path, lookup};
 use crate::secrets::{
-    Activated, Diagnostic, Entry, Loaded, Origin, ProviderReport, SecretRef, SecretValue, State,
-    is_sensitive_key, wipe,
+    Attempt, Diagnostic, Entry, Loaded, Origin, ProviderReport, SecretRef, SecretValue, Selection,
+    State, is_sensitive_key, wipe,
 };
 use crate::text::{REDACTED, SecretText};
 
@@ -30,10 +29,11 @@ pub struct Snapshot {
     pub(crate) tree: Value,
     by_path: HashMap<Box<str>, Entry, RandomState>,
     by_ref: HashMap<String, SecretValue, RandomState>,
+    inactive_literals: BTreeMap<String, SecretText>,
     issues: Vec<Issue>,
     diagnostics: Vec<Diagnostic>,
+    selections: Vec<Selection>,
     providers: Vec<ProviderReport>,
-    pub(crate) watched: Vec<(PathBuf, Option<FileMeta>)>,
     pub(crate) env: EnvView,
     pub(crate) places: Locations,
     redaction_hits: usize,
@@ -60,9 +60,8 @@ impl Snapshot {
     ///
     /// Every problem of the access settings.
     pub(crate) fn build(
-        generation: u64,
         loaded: Loaded,
-        activated: Activated,
+        activated: Attempt,
         parts: &AccessParts,
         previous: Option<&Self>,
     ) -> Result<Self> {
@@ -72,7 +71,7 @@ impl Snapshot {
         let (access, access_complete, access_problems) =
             access(&source, &activated, parts, required)?;
         Ok(Self {
-            generation,
+            generation: previous.map_or(1, |previous| previous.generation + 1),
             activated_at_ms: parts.clock.now_ms(),
             tree: source.tree,
             by_path: activated
@@ -81,10 +80,11 @@ impl Snapshot {
                 .map(|entry| (entry.path.to_string().into_boxed_str(), entry))
                 .collect(),
             by_ref: activated.by_ref.into_iter().collect(),
+            inactive_literals: activated.inactive_literals,
             issues: source.issues,
             diagnostics: activated.diagnostics,
+            selections: activated.selections,
             providers: activated.reports,
-            watched: source.watched,
             env: source.env,
             places: source.places,
             redaction_hits: activated.redaction_hits,
@@ -210,6 +210,11 @@ impl Snapshot {
         &self.diagnostics
     }
 
+    /// The provider in use of a selection group (`web-search`, `web-fetch`).
+    pub fn selection(&self, group: &str) -> Option<&Selection> {
+        self.selections.iter().find(|known| known.group() == group)
+    }
+
     /// What each provider did.
     pub fn providers(&self) -> &[ProviderReport] {
         &self.providers
@@ -231,6 +236,26 @@ impl Snapshot {
             let canonical = Path::parse(path)?.to_string();
             self.by_path.get(canonical.as_str())
         })
+    }
+
+    /// Whether it says the same as another one, apart from generation and times.
+    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
+        let same_entries = || {
+            self.by_path.len() == other.by_path.len()
+                && self.by_path.iter().all(|(path, entry)| {
+                    let known = other.by_path.get(path);
+                    known.is_some_and(|known| known.says_the_same(entry))
+                })
+        };
+        self.tree == other.tree
+            && same_entries()
+            && self.by_ref == other.by_ref
+            && self.inactive_literals == other.inactive_literals
+            && self.selections == other.selections
+            && self.issues == other.issues
+            && self.diagnostics == other.diagnostics
+            && self.env == other.env
+            && self.places == other.places
     }
 
     /// How the secrets differ from an older generation.
@@ -313,7 +338,7 @@ fn same_state(a: &State, b: &State) -> bool {
 /// where access is required: a program that only wants secrets must not fail for a missing token.
 fn access(
     source: &Source,
-    activated: &Activated,
+    activated: &Attempt,
     parts: &AccessParts,
     required: bool,
 ) -> Result<(AccessControl, bool, Vec<Problem>)> {
@@ -357,18 +382,8 @@ fn access(
         // Not usable and not required: everybody is refused, as without any settings.
         _ => {
             let nothing = Value::Object(serde_json::Map::new());
-            let input = AccessInput {
-                config: &nothing,
-                token: SecretInput::Absent,
-                password: SecretInput::Absent,
-                proxy_secret: SecretInput::Absent,
-                previous_proxy_secret: SecretInput::Absent,
-                env_token: None,
-                env_password: None,
-                overrides: Overrides::default(),
-                interfaces: Arc::clone(&parts.interfaces),
-                clock: Arc::clone(&parts.clock),
-            };
+            let (interfaces, clock) = (Arc::clone(&parts.interfaces), Arc::clone(&parts.clock));
+            let input = AccessInput::new(&nothing, interfaces, clock);
             let closed = AccessControl::load(input, Arc::clone(&parts.limiter));
             let problems = loaded.errors.into_iter().chain(loaded.warnings).collect();
             match closed.control {

@@ -9,7 +9,7 @@ mod allocations {
     use openclaw_auth::SecretText;
     use openclaw_auth::access::{
         AccessControl, AccessInput, AccessRequest, ConnectionKind, Denied, Identity, Limiter,
-        Overrides, SecretInput,
+        SecretInput,
     };
     use openclaw_auth::host::{Host, Interfaces};
     use serde_json::{Value, json};
@@ -29,16 +29,9 @@ mod allocations {
         }});
         let literal = |text: &str| SecretInput::Literal(SecretText::new(text.to_owned()));
         let input = AccessInput {
-            config: &config,
             token: token.map(literal).unwrap_or_default(),
-            password: SecretInput::Absent,
             proxy_secret: literal("0123456789abcdef0123456789abcdef"),
-            previous_proxy_secret: SecretInput::Absent,
-            env_token: None,
-            env_password: None,
-            overrides: Overrides::default(),
-            interfaces: Arc::new(Own),
-            clock: Host::real().clock,
+            ..AccessInput::new(&config, Arc::new(Own), Host::real().clock)
         };
         let loaded = AccessControl::load(input, Arc::new(Limiter::new()));
         loaded
@@ -82,6 +75,29 @@ mod allocations {
 
     const USER: (&str, &str) = ("X-User", "Nick@Example.com");
     const PROTO: (&str, &str) = ("X-Forwarded-Proto", "https");
+
+    #[test]
+    fn judging_allocates_for_folded_capitals_only() {
+        let control = by_proxy(false);
+        for (user, allocations) in [("nick@example.com", 0), ("Nick@Example.com", 1)] {
+            let headers = [("X-User", user), PROTO];
+            let request = AccessRequest {
+                remote: Some("10.0.0.9"),
+                local: None,
+                headers: &headers,
+                kind: ConnectionKind::Http,
+                tls: false,
+                credentials: None,
+            };
+            let mut judged = None;
+            let counted = allocation_counter::measure(|| {
+                judged = Some(control.judge(Some(&request)));
+            });
+            let admitted = judged.unwrap().unwrap();
+            assert_eq!(admitted.user.as_deref(), Some("nick@example.com"));
+            assert_eq!(counted.count_total, allocations, "{user}");
+        }
+    }
 
     #[test]
     fn refusals_allocate_nothing() {

@@ -8,6 +8,11 @@
     clippy::disallowed_methods,
     reason = "the machine is prepared and other processes are run"
 )]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests stop when something is not as it should be"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -83,7 +88,7 @@ fn role() {
     let number: usize = number.parse().unwrap();
     match role {
         "mark" => (0..number).for_each(|_| mark(&engine, "a:0")),
-        "churn" => (0..).for_each(|n| {
+        "churn" => (0..usize::MAX).for_each(|n| {
             mark(&engine, &format!("a:{}", n % 5));
             let id = format!("b:{number}");
             if n % 10 == 9 {

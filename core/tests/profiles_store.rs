@@ -1,5 +1,9 @@
 //! The profile store on a simulated machine: what is kept, what is written when, and what happens
 //! when it cannot be read or written.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests stop when something is not as it should be"
+)]
 
 use std::io::ErrorKind;
 use std::sync::Arc;

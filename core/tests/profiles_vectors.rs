@@ -1,4 +1,10 @@
 //! The worked examples in `tests/vectors/profiles.json`, on a simulated machine.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests stop when something is not as it should be"
+)]
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -382,6 +388,10 @@ fn subset(expect: &Value, found: &Value) -> Result<(), String> {
     }
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "callers make the value on the spot"
+)]
 fn check<T: PartialEq + std::fmt::Debug>(found: T, wanted: &T) -> Result<(), String> {
     if found == *wanted {
         Ok(())

@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod probe;
 mod server;
+mod waiting;
 
 use std::process::ExitCode;
 

@@ -37,7 +37,11 @@ impl Gateway {
         let address = line
             .trim()
             .strip_prefix("listening on http://")
-            .unwrap_or_else(|| panic!("no address: {line}\n{}", text_of(child.stderr.take())))
+            .unwrap_or_else(|| {
+                // It may still run; its output ends with it.
+                let _ = child.kill();
+                panic!("no address: {line}\n{}", text_of(child.stderr.take()))
+            })
             .parse()
             .unwrap();
         Self {
@@ -258,4 +262,78 @@ fn a_port_in_use_ends_with_5() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(5), "{stderr}");
     assert!(stderr.contains("already be running"), "{stderr}");
+}
+
+#[test]
+fn certificates_that_cannot_be_used_end_with_6() {
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join("openclaw.json");
+    let start = |tls: &str| {
+        let text =
+            format!(r#"{{gateway: {{auth: {{mode: "none"}}, tls: {{enabled: true, {tls}}}}}}}"#);
+        write_file(&config, &text);
+        run(
+            &["gateway", "--check", "--config", config.to_str().unwrap()],
+            home.path(),
+        )
+    };
+    let output = start("autoGenerate: false");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{stderr}");
+    assert!(stderr.contains("tls_cert_key_missing"), "{stderr}");
+    let output = start("minVersion: '1.0'");
+    assert_eq!(output.status.code(), Some(3));
+    let output = start("");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("fingerprint (SHA-256) "), "{stderr}");
+}
+
+#[test]
+fn metrics_have_a_door_of_their_own_on_this_machine() {
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join("openclaw.json");
+    let text = r#"{gateway: {auth: {mode: "none"}, metrics: {bind: "127.0.0.1:0"}}}"#;
+    write_file(&config, text);
+    let config = config.to_str().unwrap();
+    let arguments = [
+        "gateway",
+        "run",
+        "--config",
+        config,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+    ];
+    let mut gateway = Gateway::start(&arguments, home.path());
+    let mut line = String::new();
+    gateway.stdout.read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("metrics on http://").unwrap();
+    let address = address.strip_suffix("/metrics").unwrap();
+    let ask = |head: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "{head} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    };
+    let page = ask("GET /metrics");
+    assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+    assert!(
+        page.contains("openclaw_auth_snapshot_version 1\n"),
+        "{page}"
+    );
+    for head in ["GET /_auth/whoami", "POST /metrics", "GET /metrics/x"] {
+        assert!(ask(head).starts_with("HTTP/1.1 404"), "{head}");
+    }
+    let (status, _) = gateway.request("GET", "/metrics", "", "");
+    assert_eq!(status, 404, "the other door does not know the page");
+    gateway.signal("TERM");
+    assert_eq!(gateway.end().0, Some(0));
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests prepare files as users do")]
+fn write_file(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
 }

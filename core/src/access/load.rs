@@ -39,6 +39,24 @@ pub struct AccessInput<'a> {
     pub clock: Arc<dyn Clock>,
 }
 
+impl<'a> AccessInput<'a> {
+    /// Settings alone: no secret from anywhere, nothing overridden.
+    pub fn new(config: &'a Value, interfaces: Arc<dyn Interfaces>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            config,
+            token: SecretInput::Absent,
+            password: SecretInput::Absent,
+            proxy_secret: SecretInput::Absent,
+            previous_proxy_secret: SecretInput::Absent,
+            env_token: None,
+            env_password: None,
+            overrides: Overrides::default(),
+            interfaces,
+            clock,
+        }
+    }
+}
+
 /// A secret as the configuration file gives it.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]

@@ -46,16 +46,10 @@ fn input(config: &Value) -> AccessInput<'_> {
         None => SecretInput::Absent,
     };
     AccessInput {
-        config,
         token: literal("/gateway/auth/token"),
         password: literal("/gateway/auth/password"),
         proxy_secret: literal("/gateway/auth/trustedProxy/proxySecret/value"),
-        previous_proxy_secret: SecretInput::Absent,
-        env_token: None,
-        env_password: None,
-        overrides: Overrides::default(),
-        interfaces: Arc::new(Nowhere),
-        clock: Arc::new(Still),
+        ..AccessInput::new(config, Arc::new(Nowhere), Arc::new(Still))
     }
 }
 

@@ -4,17 +4,19 @@ use zeroize::Zeroizing;
 
 /// One assignment of a `.env` text.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) name: String,
-    pub(super) value: Zeroizing<String>,
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) value: Zeroizing<String>,
     /// Line of the name, from one.
-    pub(super) line: usize,
+    pub(crate) line: usize,
+    /// Number of lines that the assignment takes.
+    pub(crate) lines: usize,
     /// The unquoted value ended at a `#` that had no blank before it.
-    pub(super) cut_at_hash: bool,
+    pub(crate) cut_at_hash: bool,
 }
 
 /// All assignments in order; lines that are none are ignored. Names are not filtered here.
-pub(super) fn parse(text: &str) -> Vec<Entry> {
+pub(crate) fn parse(text: &str) -> Vec<Entry> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let text = Zeroizing::new(text.replace("\r\n", "\n").replace('\r', "\n"));
     let mut entries = Vec::new();
@@ -22,21 +24,22 @@ pub(super) fn parse(text: &str) -> Vec<Entry> {
     let mut line = 1;
     while !rest.is_empty() {
         let start = rest;
+        let mut found = false;
         rest = match assignment(rest) {
             Some((mut entry, after)) => {
                 entry.line = line;
                 entries.push(entry);
+                found = true;
                 after
             }
             None => rest.split_once('\n').map_or("", |(_, after)| after),
         };
         let used = start.len() - rest.len();
-        line += start
-            .as_bytes()
-            .iter()
-            .take(used)
-            .filter(|byte| **byte == b'\n')
-            .count();
+        let breaks = start.bytes().take(used).filter(|b| *b == b'\n').count();
+        if let Some(entry) = entries.last_mut().filter(|_| found) {
+            entry.lines = breaks.max(1);
+        }
+        line += breaks;
     }
     entries
 }
@@ -67,6 +70,7 @@ fn assignment(text: &str) -> Option<(Entry, &str)> {
             name: name.to_owned(),
             value: Zeroizing::new(value),
             line: 0,
+            lines: 1,
             cut_at_hash,
         },
         after,

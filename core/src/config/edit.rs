@@ -1,5 +1,4 @@
-//! Changes of the main configuration file that follow a sign-in. Only files that are strict JSON
-//! are rewritten: comments are never destroyed.
+//! Changes of the configuration that follow a sign-in, on the tree of settings.
 
 use serde_json::{Map, Value, json};
 

@@ -152,29 +152,31 @@ impl Issue {
 
     /// `<file>:<line>:<column>: <severity> <code>: <message> (at <path>). <hint>`
     pub fn render(&self) -> String {
-        let mut line = String::new();
-        if let Some(file) = &self.file {
-            line.push_str(&file.to_string_lossy());
-            line.push(':');
-            if let Some(place) = self.place {
-                line.push_str(&format!("{}:{}:", place.line, place.column));
-            }
-            line.push(' ');
+        let hint = self.hint.as_ref().map(|hint| format!(". {hint}"));
+        let (severity, code) = (self.severity.as_str(), self.code);
+        let (place, what) = (self.shown_place(), self.what());
+        format!(
+            "{place}{severity} {code}: {what}{}",
+            hint.unwrap_or_default()
+        )
+    }
+
+    /// The message with the configuration path.
+    fn what(&self) -> String {
+        if self.path.segments().is_empty() {
+            self.message.clone()
+        } else {
+            format!("{} (at {})", self.message, self.shown_path())
         }
-        line.push_str(&format!(
-            "{} {}: {}",
-            self.severity.as_str(),
-            self.code,
-            self.message
-        ));
-        if !self.path.segments().is_empty() {
-            line.push_str(&format!(" (at {})", self.shown_path()));
+    }
+
+    fn shown_place(&self) -> String {
+        let file = self.file.as_ref().map(|file| file.display());
+        match (file, self.place) {
+            (Some(file), Some(place)) => format!("{file}:{}:{}: ", place.line, place.column),
+            (Some(file), None) => format!("{file}: "),
+            (None, _) => String::new(),
         }
-        if let Some(hint) = &self.hint {
-            line.push_str(". ");
-            line.push_str(hint);
-        }
-        line
     }
 
     fn shown_path(&self) -> String {
@@ -203,16 +205,19 @@ pub(crate) fn into_error(issues: &[Issue]) -> Option<Error> {
         count => format!(" (and {} more)", count - 1),
     };
     Some(
-        Error::new(first.code, format!("{}{more}", first.render()))
-            .with_hint(
-                first
-                    .hint
-                    .clone()
-                    .unwrap_or_else(|| first.code.info().remedy.to_owned()),
-            )
-            .with(
-                "issues",
-                issues.iter().map(Issue::to_json).collect::<Vec<_>>(),
-            ),
+        Error::new(
+            first.code,
+            format!("{}{}{more}", first.shown_place(), first.what()),
+        )
+        .with_hint(
+            first
+                .hint
+                .clone()
+                .unwrap_or_else(|| first.code.info().remedy.to_owned()),
+        )
+        .with(
+            "issues",
+            issues.iter().map(Issue::to_json).collect::<Vec<_>>(),
+        ),
     )
 }

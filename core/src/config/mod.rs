@@ -18,6 +18,7 @@ mod read;
 mod routing;
 mod substitute;
 
+pub(crate) use dotenv::parse as parse_dotenv;
 pub(crate) use edit::{ProfileEntry, hides, name_profile, set_default_model, use_claude_cli};
 pub use env::{EnvOrigin, EnvView};
 pub use issue::{Issue, Severity};
@@ -25,7 +26,7 @@ pub use locate::Locations;
 pub(crate) use locate::{agent_dirs, expand_home, normalise_agent_id};
 pub(crate) use oauth::OauthSettings;
 pub(crate) use provider_id::{Aliases, auth_provider, normalise_provider, provider_entry};
-pub(crate) use read::{Input, ReadOptions, Source, read, report_misplaced};
+pub(crate) use read::{Input, ReadOptions, Source, Watched, read, report_misplaced};
 pub use routing::Probe;
 pub(crate) use routing::{ConfigProfile, EnvCandidates, Inherit, Routing};
 pub(crate) use substitute::{Part, is_env_name, split_references};

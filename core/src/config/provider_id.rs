@@ -50,7 +50,7 @@ pub(crate) fn auth_provider<'a>(id: &'a str, aliases: &'a Aliases) -> Cow<'a, st
 /// The entry among those keyed by provider: the literal normal form first, then the first key in
 /// file order that normalises to it, then the same for the provider whose credentials are used.
 pub(crate) fn provider_entry<'a, T>(
-    entries: impl Iterator<Item = (&'a str, T)> + Clone,
+    entries: &(impl Iterator<Item = (&'a str, T)> + Clone),
     provider: &str,
     aliases: &Aliases,
 ) -> Option<T> {
@@ -105,7 +105,7 @@ mod tests {
     fn or_2_keys_are_found_whatever_their_spelling() {
         let entries = [("Z.AI", 1), ("zai", 2), ("volcengine", 3), ("Bedrock", 4)];
         let aliases = Aliases::new();
-        let entry = |id| provider_entry(entries.into_iter(), id, &aliases);
+        let entry = |id| provider_entry(&entries.into_iter(), id, &aliases);
         assert_eq!(entry("z-ai"), Some(2));
         assert_eq!(entry("volcengine-plan"), Some(3));
         assert_eq!(entry("amazon-bedrock"), Some(4));

@@ -44,7 +44,12 @@ pub(crate) struct ReadOptions {
     pub(crate) env: Option<BTreeMap<String, Zeroizing<String>>>,
     /// A missing `${VAR}` in a setting is an error instead of a warning.
     pub(crate) strict_env: bool,
+    /// Leaves the `env` block in the tree as it was written; its variables are then not set.
+    pub(crate) as_written: bool,
 }
+
+/// Files and their identities when they were read; `None` where there was none.
+pub(crate) type Watched = Vec<(PathBuf, Option<FileMeta>)>;
 
 /// A file that was read, kept until places in it are no longer needed.
 pub(crate) struct SourceFile {
@@ -63,8 +68,8 @@ pub(crate) struct Source {
     pub(crate) env: EnvView,
     pub(crate) places: Locations,
     pub(crate) issues: Issues,
-    /// Everything that was read or looked for, for the watcher: path and identity.
-    pub(crate) watched: Vec<(PathBuf, Option<FileMeta>)>,
+    /// Everything that was read or looked for, for the watcher.
+    pub(crate) watched: Watched,
     files: Vec<SourceFile>,
     pending_env: Vec<PendingEnv>,
     strict_env: bool,
@@ -91,7 +96,7 @@ pub(crate) fn read(host: &Host, options: &ReadOptions) -> Source {
         issues: &mut issues,
         files: Vec::new(),
     };
-    let mut watched = Vec::new();
+    let mut watched = Watched::new();
     let mut tree = match &options.input {
         Input::DefaultFile | Input::File(_) => reader.main_file(&mut watched),
         Input::Text(text) => reader.text(text),
@@ -115,7 +120,10 @@ pub(crate) fn read(host: &Host, options: &ReadOptions) -> Source {
         let meta = env.read_dotenv(host, &dotenv, &mut issues);
         watched.push((dotenv, meta));
     }
-    let pending_env = env.add_config_block(&mut tree, &mut issues);
+    let pending_env = match options.as_written {
+        true => Vec::new(),
+        false => env.add_config_block(&mut tree, &mut issues),
+    };
     if wants_shell_env(&tree) {
         let mut note = Issue::warning(
             Code::ConfigNotPortable,
@@ -163,6 +171,18 @@ impl Source {
             .iter()
             .filter_map(|file| Some((file.path.as_path(), file.meta?.mode)));
         files.find(|(_, mode)| mode & 0o077 != 0)
+    }
+
+    /// Whether the main document was read from a file.
+    pub(crate) fn is_from_files(&self) -> bool {
+        self.files
+            .iter()
+            .any(|file| file.path == self.places.config)
+    }
+
+    /// The main file and what it includes, in the order in which they were read.
+    pub(crate) fn files(&self) -> &[SourceFile] {
+        &self.files
     }
 
     /// Adds an issue of a later step.
@@ -303,7 +323,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn main_file(&mut self, watched: &mut Vec<(PathBuf, Option<FileMeta>)>) -> Value {
+    fn main_file(&mut self, watched: &mut Watched) -> Value {
         let empty = || Value::Object(Map::new());
         let path = &self.places.config;
         let real = match self.host.files.canonical(path) {
@@ -357,7 +377,7 @@ impl Reader<'_> {
         self.object(tree)
     }
 
-    fn extension_file(&mut self, tree: &mut Value, watched: &mut Vec<(PathBuf, Option<FileMeta>)>) {
+    fn extension_file(&mut self, tree: &mut Value, watched: &mut Watched) {
         let path = self.places.state.join(extension::FILE_NAME);
         let Ok(real) = self.host.files.canonical(&path) else {
             watched.push((path, None));

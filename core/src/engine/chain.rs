@@ -3,19 +3,17 @@
 use std::sync::Arc;
 
 use super::lease::{Attempt, Lease, LeaseId, LeaseRequest};
-use super::refresh::{RefreshRequest, TokenLife};
+use super::material::Material;
 use super::routes::{Extra, Router, Routes};
 use crate::config::{EnvCandidates, Probe, Routing, auth_provider};
-use crate::error::{Code, Error, FailureScope, Reason, Result};
+use crate::error::{Code, Error, Result};
 use crate::host::random;
-use crate::keys::first_variable;
 use crate::profiles::{
-    AgentProfiles, Blocking, BlockingKind, Eligibility, Expiry, Kind, Memory, Notice, OrderQuery,
-    Profile, Ranked, Record, Subject, UsageEvent, Verdict, View, blocking, policy_violations,
-    resolve_order, unavailable_reason,
+    AgentProfiles, Blocking, Eligibility, Kind, Memory, Notice, OrderQuery, Profile, Ranked,
+    Record, Subject, Verdict, View, blocking, resolve_order,
 };
 use crate::sessions::{PinQuery, PinSource, resolve_pin};
-use crate::text::{SecretText, clean_secret};
+use crate::text::SecretText;
 
 /// A credential that could serve.
 #[derive(Debug, Clone)]
@@ -69,8 +67,8 @@ pub(super) struct Chain {
     pub(super) refreshed: Vec<String>,
     /// Environment keys only: a key of the environment has failed.
     pub(super) keys_only: bool,
-    probed: bool,
-    request: Wishes,
+    pub(super) probed: bool,
+    pub(super) request: Wishes,
 }
 
 /// How often a step has gone on to another profile, by what it failed with.
@@ -83,17 +81,17 @@ pub(super) struct Rotations {
 }
 
 /// The parts of a request that later leases need.
-struct Wishes {
+pub(super) struct Wishes {
     pin: Option<crate::sessions::Pin>,
     new_session: bool,
     compaction_count: u64,
     prefer: Option<String>,
     exclude: Vec<String>,
-    env: bool,
-    probe: Probe,
-    min_valid_ms: u64,
-    refresh: bool,
-    max_attempts: u64,
+    pub(super) env: bool,
+    pub(super) probe: Probe,
+    pub(super) min_valid_ms: u64,
+    pub(super) refresh: bool,
+    pub(super) max_attempts: u64,
 }
 
 /// What was found while looking for a credential.
@@ -101,21 +99,8 @@ struct Wishes {
 pub(super) struct Survey {
     /// There are candidates at all.
     pub(super) any: bool,
-    skipped: Vec<Attempt>,
-    unavailable: Vec<(Candidate, Blocking)>,
-}
-
-/// Material for a lease.
-struct Material {
-    secret: SecretText,
-    expires: Option<u64>,
-    warning: Option<&'static str>,
-}
-
-/// Why a candidate was passed over.
-struct Skip {
-    code: Code,
-    message: String,
+    pub(super) skipped: Vec<Attempt>,
+    pub(super) unavailable: Vec<(Candidate, Blocking)>,
 }
 
 impl Candidate {
@@ -259,11 +244,11 @@ impl Router {
                 Ok(Err(survey)) => {
                     // The first model of a request may be put on trial; later ones are tried as
                     // they are.
-                    if chain.at == 0 {
-                        if let Some(mut issued) = self.probe(chain, &survey) {
-                            issued.switched_model = switched;
-                            return Ok(issued);
-                        }
+                    if chain.at == 0
+                        && let Some(mut issued) = self.probe(chain, &survey)
+                    {
+                        issued.switched_model = switched;
+                        return Ok(issued);
                     }
                     chain.attempts.extend(survey.skipped.iter().cloned());
                     errors.push(self.nothing_found(chain, &survey));
@@ -454,11 +439,11 @@ impl Router {
             prefer.clone_from(&decision.profile);
         }
         // A fallback is for one request and changes nothing about the session.
-        if let (Some(key), false, 0) = (session, given, chain.at) {
-            if entry.pin != decision.pin {
-                entry.pin = decision.pin;
-                self.sessions.lock().set(key, entry);
-            }
+        if let (Some(key), false, 0) = (session, given, chain.at)
+            && entry.pin != decision.pin
+        {
+            entry.pin = decision.pin;
+            self.sessions.lock().set(key, entry);
         }
     }
 
@@ -508,376 +493,6 @@ impl Router {
         }
         Ok(chain.issue(step, candidate, material, now))
     }
-
-    /// The secret of a candidate.
-    fn material(
-        &self,
-        chain: &Chain,
-        candidate: &Candidate,
-        now: u64,
-    ) -> std::result::Result<Material, Skip> {
-        let plain = |secret: SecretText| Material {
-            secret,
-            expires: None,
-            warning: None,
-        };
-        let profile = match candidate {
-            Candidate::Extra(extra) => {
-                let secret = extra.slot.as_ref().map(|slot| slot.value.clone());
-                return Ok(plain(
-                    secret.unwrap_or_else(|| SecretText::new(String::new())),
-                ));
-            }
-            Candidate::Profile(profile) => profile,
-        };
-        let credential = &profile.credential;
-        let config = chain.routes.routing.profile(&profile.id);
-        if !policy_violations(&profile.id, credential, config).is_empty() {
-            let message = "OAuth credentials must not be references".to_owned();
-            return Err(Skip {
-                code: Code::OauthSecretrefPolicy,
-                message,
-            });
-        }
-        let expires = match credential.expiry {
-            Expiry::At(at) => Some(at),
-            _ => None,
-        };
-        let secret = match &credential.material {
-            crate::profiles::Material::Inline(secret) => Some(secret.clone()),
-            crate::profiles::Material::Missing => None,
-            crate::profiles::Material::Reference(reference) => {
-                let resolved = chain.routes.snapshot.secret_ref(&reference.to_string());
-                let resolved = resolved.map_err(|_| Skip {
-                    code: Code::UnresolvedRef,
-                    message: format!("could not resolve SecretRef \"{reference}\"."),
-                })?;
-                let clean = clean_secret(resolved.expose());
-                Some(SecretText::new(clean.into_owned()))
-            }
-        };
-        let soon = expires.is_some_and(|at| at < now.saturating_add(chain.request.min_valid_ms));
-        let due = credential.kind == Kind::OAuth && {
-            let life = TokenLife {
-                access: secret.as_ref(),
-                expires,
-                issued_at: credential.issued_at,
-                has_refresh: credential.refresh.is_some(),
-                min_valid_ms: chain.request.min_valid_ms,
-                now_ms: now,
-            };
-            let refresher = self.refresher.read();
-            let refresher = refresher
-                .as_ref()
-                .filter(|known| known.knows(&credential.provider));
-            refresher.map_or(soon, |refresher| refresher.is_due(&life))
-        };
-        let warning = soon.then_some("expires_soon");
-        match (credential.kind, secret) {
-            (Kind::OAuth, secret) if due || secret.is_none() => {
-                self.refresh(chain, profile, false, now).or_else(|skip| {
-                    // What is still valid is better than nothing.
-                    let valid = secret.filter(|_| expires.is_some_and(|at| now < at));
-                    let secret = valid.ok_or(skip)?;
-                    Ok(Material {
-                        secret,
-                        expires,
-                        warning,
-                    })
-                })
-            }
-            (_, Some(secret)) => Ok(Material {
-                expires,
-                warning,
-                ..plain(secret)
-            }),
-            (_, None) => Err(Skip {
-                code: Code::ProfileIneligible,
-                message: Eligibility::MissingCredential.explanation().to_owned(),
-            }),
-        }
-    }
-
-    /// Fresh tokens for a profile, from whoever can get them.
-    fn refresh(
-        &self,
-        chain: &Chain,
-        profile: &Arc<Profile>,
-        force: bool,
-        now: u64,
-    ) -> std::result::Result<Material, Skip> {
-        let credential = &profile.credential;
-        let provider = &credential.provider;
-        let failed = |code, message: &str| Skip {
-            code,
-            message: format!(
-                "OAuth token refresh failed for {provider}: {message}. Please try again or \
-                 re-authenticate."
-            ),
-        };
-        let refresher = self
-            .refresher
-            .read()
-            .clone()
-            .filter(|refresher| chain.request.refresh && refresher.knows(provider));
-        let Some(refresher) = refresher else {
-            return Err(failed(
-                Code::RefreshUnavailable,
-                "nothing here can refresh it",
-            ));
-        };
-        let owner = self.owner(&chain.routes, &chain.agent, profile.inherited);
-        let owner = owner.map_err(|error| failed(error.code(), error.message()))?;
-        let request = RefreshRequest {
-            agent: owner.agent.clone(),
-            profile_id: profile.id.clone(),
-            provider: provider.clone(),
-            access: match &credential.material {
-                crate::profiles::Material::Inline(secret) => Some(secret.clone()),
-                _ => None,
-            },
-            refresh: credential.refresh.clone(),
-            expires: match credential.expiry {
-                Expiry::At(at) => Some(at),
-                _ => None,
-            },
-            min_valid_ms: chain.request.min_valid_ms,
-            force,
-            wait_ms: chain.routes.routing.refresh_wait_ms,
-        };
-        refresher
-            .refresh(&request)
-            .map(|fresh| Material {
-                secret: fresh.access,
-                expires: fresh.expires,
-                warning: None,
-            })
-            .map_err(|failure| {
-                if !failure.busy && failure.reason.policy().penalizes {
-                    let event = UsageEvent::Failure {
-                        at: now,
-                        reason: failure.reason,
-                        scope: FailureScope::Account,
-                        hint_ms: None,
-                        model: None,
-                        count: 1,
-                    };
-                    owner.record(&profile.id, event, &chain.routes.routing);
-                }
-                failed(Code::RefreshFailed, &failure.message)
-            })
-    }
-
-    /// The same OAuth profile with other material than the provider has just refused: what another
-    /// process has stored meanwhile, or what a refresh gives.
-    pub(super) fn renewed(&self, chain: &mut Chain, issued: &Issued) -> Option<Issued> {
-        let profile = issued.candidate.profile()?;
-        if profile.credential.kind != Kind::OAuth || chain.refreshed.contains(&profile.id) {
-            return None;
-        }
-        chain.refreshed.push(profile.id.clone());
-        let now = self.host.clock.now_ms();
-        let step = chain.step();
-        let view = self.view(&chain.routes, &chain.agent).ok()?;
-        let current = view.profile(&profile.id)?;
-        let stored = match &current.credential.material {
-            crate::profiles::Material::Inline(secret) => Some(secret),
-            _ => None,
-        };
-        let material = match stored.filter(|stored| **stored != issued.secret) {
-            Some(secret) => Material {
-                secret: secret.clone(),
-                expires: match current.credential.expiry {
-                    Expiry::At(at) => Some(at),
-                    _ => None,
-                },
-                warning: None,
-            },
-            None => self.refresh(chain, current, true, now).ok()?,
-        };
-        if chain.has_tried(&material.secret) || chain.leases >= chain.request.max_attempts {
-            return None;
-        }
-        Some(chain.issue(
-            &step,
-            Candidate::Profile(Arc::clone(current)),
-            material,
-            now,
-        ))
-    }
-
-    /// Puts an unavailable candidate on trial: the one that is available first among those whose
-    /// gap has passed.
-    fn probe(&self, chain: &mut Chain, survey: &Survey) -> Option<Issued> {
-        if chain.request.probe == Probe::Never || chain.probed {
-            return None;
-        }
-        let now = self.host.clock.now_ms();
-        let step = chain.step();
-        let routes = Arc::clone(&chain.routes);
-        let mut waiting: Vec<&(Candidate, Blocking)> = survey.unavailable.iter().collect();
-        waiting.sort_by_key(|(_, blocking)| blocking.until);
-        for (candidate, blocking) in waiting {
-            let record = candidate.record();
-            let gaps = routes.routing.probe_gaps;
-            let gap = match blocking.kind {
-                BlockingKind::Ladder => gaps.ladder_ms,
-                BlockingKind::Hint => gaps.hint_ms,
-                BlockingKind::Disabled => gaps.disabled_ms,
-            };
-            let since = blocking
-                .since
-                .max(record.last_failure_at)
-                .max(record.probe_at);
-            let forced = chain.request.probe == Probe::Force;
-            if !forced && now < since.saturating_add(gap) {
-                continue;
-            }
-            let Ok(material) = self.material(chain, candidate, now) else {
-                continue;
-            };
-            let Some(memory) = candidate.memory() else {
-                continue;
-            };
-            // The same secret is rejected again, whenever it is tried.
-            let rejected = blocking.reason == Some(Reason::Auth)
-                && blocking.kind != BlockingKind::Disabled
-                && !memory.has_changed(&material.secret);
-            if (!forced && rejected) || chain.has_tried(&material.secret) {
-                continue;
-            }
-            if memory
-                .probing
-                .swap(true, std::sync::atomic::Ordering::AcqRel)
-            {
-                continue;
-            }
-            let claimed = match candidate {
-                Candidate::Extra(extra) => {
-                    if let Some(slot) = &extra.slot {
-                        slot.record.lock().probe_at = now;
-                    }
-                    true
-                }
-                Candidate::Profile(profile) => {
-                    let owner = self.owner(&routes, &chain.agent, profile.inherited);
-                    owner.is_ok_and(|owner| owner.claim_probe(&profile.id, now, &routes.routing))
-                }
-            };
-            if !claimed {
-                candidate.end_probe();
-                continue;
-            }
-            chain.probed = true;
-            let mut issued = chain.issue(&step, candidate.clone(), material, now);
-            issued.probe = true;
-            issued.skipped.clone_from(&survey.skipped);
-            return Some(issued);
-        }
-        None
-    }
-
-    /// Tells once per content of the store that an order names only unusable profiles.
-    fn report_filtered(&self, view: &View, provider: &str, now: u64) {
-        let base = view.base(provider);
-        let filtered = base.filtered(now);
-        if filtered.is_empty() || !base.tell_once() {
-            return;
-        }
-        let codes: serde_json::Map<String, serde_json::Value> = filtered
-            .into_iter()
-            .map(|(id, code)| (id.to_owned(), code.as_str().into()))
-            .collect();
-        self.notices.lock().push(Notice {
-            code: Code::OrderAllFiltered,
-            message: format!("the order of {provider} names only profiles that cannot be used"),
-            details: serde_json::Value::Object(codes),
-        });
-    }
-
-    /// Why the current step has no credential.
-    fn nothing_found(&self, chain: &Chain, survey: &Survey) -> Error {
-        let step = chain.step();
-        let provider = &step.provider;
-        if !survey.any {
-            let agent = match chain.agent.agent.as_str() {
-                super::routes::MAIN => String::new(),
-                agent => format!(" --agent {agent}"),
-            };
-            let message = format!(
-                "No credentials found for provider \"{provider}\". Auth store: {}. Set {} or run: \
-                 openclaw-auth models auth add --provider {provider}{agent}",
-                chain.agent.path().display(),
-                first_variable(provider, &chain.routes.routing),
-            );
-            return Error::new(Code::NoCredentials, message).with("provider", provider.clone());
-        }
-        let now = self.host.clock.now_ms();
-        let soonest = survey
-            .unavailable
-            .iter()
-            .map(|(_, blocking)| blocking.until)
-            .min();
-        let records: Vec<(&Candidate, Record)> = survey
-            .unavailable
-            .iter()
-            .map(|(candidate, _)| (candidate, candidate.record()))
-            .collect();
-        let reason = unavailable_reason(
-            records
-                .iter()
-                .map(|(candidate, record)| (record, candidate.subject(&chain.routes.routing))),
-            step.model.as_deref(),
-            now,
-        );
-        let next = soonest.map(|at| format!("; next in {}", duration(at.saturating_sub(now))));
-        let message = format!(
-            "No available credential for {provider} (all in cooldown or unavailable){}.",
-            next.unwrap_or_default()
-        );
-        let attempts: Vec<serde_json::Value> =
-            chain.attempts.iter().map(Attempt::to_json).collect();
-        let error = Error::new(Code::AllUnavailable, message)
-            .with("provider", provider.clone())
-            .with("reason", reason.as_str())
-            .with("advice", reason.advice())
-            .with("httpStatus", reason.http_status())
-            .with("soonestAvailableAt", soonest)
-            .with("attempts", attempts);
-        match soonest {
-            Some(at) => error.with_retry_after_ms(at.saturating_sub(now)),
-            None => error,
-        }
-    }
-
-    /// The earliest end of a window over all candidates of a request.
-    pub(super) fn soonest(&self, chain: &Chain) -> Option<u64> {
-        let now = self.host.clock.now_ms();
-        let routing = &chain.routes.routing;
-        let mut soonest: Option<u64> = None;
-        for step in &chain.steps {
-            let model = step.model.as_deref();
-            let view = self.view(&chain.routes, &chain.agent).ok()?;
-            let query = OrderQuery {
-                provider: &step.provider,
-                model,
-                prefer: None,
-                now,
-            };
-            let order = resolve_order(&view, query);
-            let profiles = order.filter_map(|ranked| ranked.blocking);
-            let extras = self.extras(&chain.routes, &step.provider);
-            let keys = extras.list.iter().filter(|_| chain.request.env);
-            let keys = keys
-                .filter_map(|extra| Candidate::Extra(extra.clone()).blocking(model, now, routing));
-            let ends = profiles
-                .chain(keys)
-                .map(|blocking| blocking.until)
-                .chain(soonest);
-            soonest = ends.min();
-        }
-        soonest
-    }
 }
 
 impl Chain {
@@ -907,11 +522,17 @@ impl Chain {
         self.at + 1 < self.steps.len()
     }
 
-    fn has_tried(&self, secret: &SecretText) -> bool {
+    pub(super) fn has_tried(&self, secret: &SecretText) -> bool {
         !secret.is_empty() && self.tried_secrets.contains(secret)
     }
 
-    fn issue(&mut self, step: &Step, candidate: Candidate, material: Material, now: u64) -> Issued {
+    pub(super) fn issue(
+        &mut self,
+        step: &Step,
+        candidate: Candidate,
+        material: Material,
+        now: u64,
+    ) -> Issued {
         self.tried.push(candidate.id().to_owned());
         self.tried_secrets.push(material.secret.clone());
         if let Some(memory) = candidate.memory() {
@@ -947,7 +568,7 @@ impl Candidate {
         }
     }
 
-    fn record(&self) -> Record {
+    pub(super) fn record(&self) -> Record {
         match self {
             Self::Profile(profile) => profile.record.clone(),
             Self::Extra(extra) => extra
@@ -974,23 +595,6 @@ impl Candidate {
     }
 }
 
-impl Skip {
-    fn attempt(self, candidate: &Candidate, step: &Step, now: u64) -> Attempt {
-        Attempt {
-            candidate_id: candidate.id().to_owned(),
-            provider: step.provider.clone(),
-            model: step.model.clone(),
-            skipped: true,
-            reason: self.code.as_str().to_owned(),
-            status: None,
-            code: None,
-            rule: None,
-            at: now,
-            message: self.message,
-        }
-    }
-}
-
 /// Whether a profile may be used for a provider, whatever the orders say.
 pub(super) fn verdict_of(profile: &Profile, provider: &str, routes: &Routes) -> Verdict {
     let routing = &routes.routing;
@@ -1001,17 +605,6 @@ pub(super) fn verdict_of(profile: &Profile, provider: &str, routes: &Routes) -> 
         &provider,
         routing,
     )
-}
-
-/// A length of time for people, rounded to the nearest unit.
-pub(super) fn duration(ms: u64) -> String {
-    let minutes = (ms + 30_000) / 60_000;
-    match minutes {
-        0 | 1 => "1m".to_owned(),
-        2..60 => format!("{minutes}m"),
-        _ if ms < 48 * 3_600_000 => format!("{}h", (ms + 1_800_000) / 3_600_000),
-        _ => format!("{}d", (ms + 43_200_000) / 86_400_000),
-    }
 }
 
 pub(super) fn random_id() -> Result<LeaseId> {

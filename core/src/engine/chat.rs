@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::Engine;
-use super::chain::{duration, verdict_of};
+use super::chain::verdict_of;
 use super::routes::Routes;
+use super::trial::duration;
 use crate::config::auth_provider;
 use crate::error::{Code, Error, Result};
 use crate::profiles::{Eligibility, OrderQuery, View, resolve_order};

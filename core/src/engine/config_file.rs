@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Engine;
 use crate::config::{self, Aliases, ProfileEntry};
 use crate::error::{Code, Error, Result};
-use crate::json::parse;
+use crate::json::{Editor, NotEditable, parse_json5};
 use crate::secrets::wipe;
 
 /// Largest configuration file that is changed.
@@ -171,31 +171,34 @@ impl Engine {
         let text = bytes
             .as_ref()
             .and_then(|bytes| std::str::from_utf8(bytes).ok());
-        let parsed = text.and_then(|text| parse(text).ok());
-        let Some(mut tree) = parsed.map(|parsed| parsed.value).filter(Value::is_object) else {
-            return Ok((by_hand("it has comments or other JSON5 features"), None));
+        let parsed = text.and_then(|text| Some((text, parse_json5(text).ok()?.value)));
+        let Some((text, before)) = parsed.filter(|(_, tree)| tree.is_object()) else {
+            return Ok((by_hand("it cannot be read"), None));
         };
-        if tree.get("$include").is_some() {
-            wipe(tree);
+        if before.get("$include").is_some() {
+            wipe(before);
             return Ok((by_hand("it is made of several files"), None));
         }
-        let before = tree.clone();
-        change(&mut tree);
-        let same = before == tree;
+        let mut after = before.clone();
+        change(&mut after);
+        let mut editor = Editor::new(text);
+        let edited = edit(&mut editor, &mut Vec::new(), &before, &after);
+        let same = before == after;
         wipe(before);
+        wipe(after);
+        if let Err(NotEditable(reason)) = edited {
+            return Ok((by_hand(reason), None));
+        }
         if same {
-            wipe(tree);
             return Ok((ConfigEdit::Unchanged, None));
         }
-        let next = zeroize::Zeroizing::new(format!("{tree:#}\n"));
-        wipe(tree);
         let mode = self
             .host
             .files
             .stat(&path)
             .map_or(MODE, |meta| meta.mode & 0o666);
         let mut copy = None;
-        if let (true, Some(text)) = (backup, text) {
+        if backup {
             let mut name = path.file_name().unwrap_or_default().to_owned();
             name.push(".bak");
             let to = path.with_file_name(name);
@@ -203,8 +206,39 @@ impl Engine {
             copied.map_err(|error| failed(&error))?;
             copy = Some(to);
         }
-        let written = self.host.files.write_atomic(&path, next.as_bytes(), mode);
+        let next = editor.text().as_bytes();
+        let written = self.host.files.write_atomic(&path, next, mode);
         written.map_err(|error| failed(&error))?;
         Ok((ConfigEdit::Written, copy))
     }
+}
+
+/// Makes a text say what a changed tree says, member by member; comments and everything that is
+/// the same stay as they are.
+fn edit(
+    editor: &mut Editor,
+    path: &mut Vec<String>,
+    before: &Value,
+    after: &Value,
+) -> std::result::Result<(), NotEditable> {
+    let (Value::Object(old), Value::Object(new)) = (before, after) else {
+        return match before == after {
+            true => Ok(()),
+            false => editor.set(path, after),
+        };
+    };
+    for key in old.keys().filter(|key| !new.contains_key(*key)) {
+        path.push(key.clone());
+        editor.remove(path)?;
+        path.pop();
+    }
+    for (key, value) in new {
+        path.push(key.clone());
+        match old.get(key) {
+            Some(known) => edit(editor, path, known, value)?,
+            None => editor.set(path, value)?,
+        }
+        path.pop();
+    }
+    Ok(())
 }

@@ -8,8 +8,10 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::access::Overrides;
-use crate::config::{Input, ReadOptions};
-use crate::host::Host;
+use crate::config::{self, EnvView, Input, Locations, ReadOptions};
+use crate::error::Result;
+use crate::host::{Cancel, Host};
+use crate::secrets::{ExecMode, Progress, Registry, Rules, Stop, deadline, restore, wipe};
 
 /// How to open an [`Engine`](super::Engine). The default reads what OpenClaw would read:
 /// `OPENCLAW_CONFIG_PATH` or `~/.openclaw/openclaw.json`, and the process environment.
@@ -25,6 +27,8 @@ pub struct Options {
     no_exec_gate: bool,
     overrides: Overrides,
     needs_access: bool,
+    registry: Registry,
+    progress: Progress,
 }
 
 impl Options {
@@ -102,10 +106,46 @@ impl Options {
         self
     }
 
+    /// Adds the host's own secret surfaces to the built-in table (default: none).
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = registry;
+        self
+    }
+
+    /// Lets another thread see which providers are being waited for.
+    pub fn progress(mut self, progress: Progress) -> Self {
+        self.progress = progress;
+        self
+    }
+
     /// Replaces the outside world (default: this machine).
     pub fn with_host(mut self, host: Host) -> Self {
         self.host = Some(host);
         self
+    }
+
+    /// Where home, state and configuration are. Reads no file but looks whether some are there.
+    pub fn locations(&self) -> Locations {
+        self.locations_on(&self.host())
+    }
+
+    /// See [`Engine::restore_redacted`](super::Engine::restore_redacted); works without resolving
+    /// anything.
+    ///
+    /// # Errors
+    ///
+    /// `config_redacted_value`, and the errors of reading the configuration.
+    pub fn restore_redacted(&self, proposed: &Value) -> Result<Value> {
+        let read = ReadOptions {
+            as_written: true,
+            ..self.read_options()
+        };
+        let mut source = config::read(&self.host(), &read);
+        source.finish()?;
+        let rules = Rules::new(&self.registry);
+        let restored = restore(proposed, &source.tree, &rules);
+        wipe(source.tree);
+        restored
     }
 
     pub(super) fn host(&self) -> Host {
@@ -123,11 +163,20 @@ impl Options {
             state_dir: self.state_dir.clone(),
             env: self.env.clone(),
             strict_env: self.strict_env,
+            as_written: false,
         }
     }
 
-    pub(super) fn deadline_ms(&self) -> Option<u64> {
-        self.deadline_ms
+    /// Where home, state and configuration are.
+    pub(super) fn locations_on(&self, host: &Host) -> Locations {
+        let read = self.read_options();
+        let vars = read.env.unwrap_or_else(|| host.env.vars().clone());
+        let named = match &read.input {
+            Input::File(path) => Some(path.as_path()),
+            _ => None,
+        };
+        let state = read.state_dir.as_deref();
+        Locations::find(host, &EnvView::new(vars), named, state, &mut Vec::new())
     }
 
     pub(super) fn overrides(&self) -> Overrides {
@@ -138,8 +187,25 @@ impl Options {
         self.needs_access
     }
 
-    pub(super) fn exec_gate(&self) -> bool {
-        !self.no_exec_gate
+    /// What ends an activation that starts now.
+    pub(super) fn stop(&self, host: &Host, cancel: &Cancel) -> Stop {
+        self.progress.reset();
+        Stop {
+            deadline: deadline(host, self.deadline_ms),
+            cancel: cancel.clone(),
+            progress: self.progress.clone(),
+        }
+    }
+
+    pub(super) fn exec_mode(&self) -> ExecMode {
+        match self.no_exec_gate {
+            true => ExecMode::Always,
+            false => ExecMode::Gated,
+        }
+    }
+
+    pub(super) fn registry_copy(&self) -> Registry {
+        self.registry.clone()
     }
 }
 

@@ -113,7 +113,7 @@ impl Engine {
             .stored_order()
             .iter()
             .map(|(key, ids)| (key.as_str(), ids));
-        let stored = crate::config::provider_entry(stored, &provider, &routes.routing.aliases);
+        let stored = crate::config::provider_entry(&stored, &provider, &routes.routing.aliases);
         let now = self.host.clock.now_ms();
         let order = resolve_order(
             &view,

@@ -93,10 +93,10 @@ impl Router {
         let secret = Some(issued.secret.expose()).filter(|secret| !secret.is_empty());
         let cause = Classifier::new(&routes.routing).classify(&signal, secret, now);
         chain.attempts.push(attempt_of(&issued, &cause, now));
-        if cause.reason == Reason::Auth {
-            if let Some(renewed) = self.renewed(&mut chain, &issued) {
-                return self.retry(renewed, *chain, 0, cause);
-            }
+        if cause.reason == Reason::Auth
+            && let Some(renewed) = self.renewed(&mut chain, &issued)
+        {
+            return self.retry(renewed, *chain, 0, cause);
         }
         if cause.penalizes {
             let event = UsageEvent::Failure {
@@ -124,10 +124,10 @@ impl Router {
             };
             return self.retry(next, *chain, delay_ms, cause);
         }
-        if goes_on(&mut chain, &cause, routes.routing.advance_on_format) {
-            if let Ok(next) = self.walk(&mut chain, true) {
-                return self.retry(next, *chain, 0, cause);
-            }
+        if goes_on(&mut chain, &cause, routes.routing.advance_on_format)
+            && let Ok(next) = self.walk(&mut chain, true)
+        {
+            return self.retry(next, *chain, 0, cause);
         }
         Ok(Verdict::Exhausted(Box::new(self.exhausted(&chain, cause))))
     }

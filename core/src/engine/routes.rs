@@ -1,7 +1,7 @@
 //! What choosing credentials works with: settings of one generation, the stores of the agents,
 //! and what only this process knows.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -200,7 +200,7 @@ impl Router {
         let providers = lookup(&snapshot.tree, &["models", "providers"]).and_then(Value::as_object);
         let entries = providers.into_iter().flatten();
         let entries = entries.map(|(key, value)| (key.as_str(), (key.as_str(), value)));
-        let entry = provider_entry(entries, provider, aliases);
+        let entry = provider_entry(&entries, provider, aliases);
         let text = |key: &str| entry.and_then(|(_, value)| value.get(key)?.as_str());
 
         let keys = EnvKeys::collect(&snapshot.env, provider, &routes.routing);
@@ -357,34 +357,6 @@ pub(super) fn store_options(routing: &Routing, snapshot: &Snapshot) -> StoreOpti
         allow_beside_sqlite: routing.allow_beside_sqlite,
         legacy_oauth,
     }
-}
-
-/// The references that the profiles of all agents use, so that an activation can resolve them.
-/// Stores that cannot be read have none; using their profiles says why.
-pub(super) fn profile_refs(
-    host: &Host,
-    source: &crate::config::Source,
-) -> BTreeSet<crate::secrets::SecretRef> {
-    let (routing, _) = Routing::read(&source.tree);
-    let routing = Arc::new(routing);
-    let defaults = Defaults::read(&source.tree);
-    let mut refs = BTreeSet::new();
-    for (agent, folder) in agent_dirs(&source.places, &source.env, &source.tree) {
-        let store = FileStore::new(host.clone(), &agent, folder, StoreOptions::default());
-        let Ok(stored) = crate::profiles::ProfileStore::load(&store) else {
-            continue;
-        };
-        let document = stored.document.as_ref();
-        let view = View::read(document, stored.version, &routing, &defaults, |_| {
-            Arc::default()
-        });
-        refs.extend(
-            view.profiles
-                .iter()
-                .filter_map(|p| p.credential.reference().cloned()),
-        );
-    }
-    refs
 }
 
 fn aws(snapshot: &Snapshot) -> Extra {

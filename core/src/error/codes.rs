@@ -4,6 +4,7 @@
 //! reported (events, diagnostics, findings) are in capitals. Access problems are all in lower case:
 //! some of them are errors in one mode and warnings in another.
 
+use std::ffi::CStr;
 use std::fmt;
 
 /// The part of the library that a code belongs to.
@@ -103,6 +104,18 @@ macro_rules! codes {
             pub fn as_str(self) -> &'static str {
                 match self {
                     $($( Self::$variant => $text, )*)*
+                }
+            }
+
+            /// The stable text of the code, for C.
+            pub fn as_c_str(self) -> &'static CStr {
+                match self {
+                    $($( Self::$variant => const {
+                        match CStr::from_bytes_with_nul(concat!($text, "\0").as_bytes()) {
+                            Ok(text) => text,
+                            Err(_) => c"",
+                        }
+                    }, )*)*
                 }
             }
 
@@ -298,6 +311,27 @@ codes! {
         HstsInvalidCharacters "hsts_invalid_characters"
             "strictTransportSecurity contains characters that a header cannot carry."
             "Use printable ASCII only.";
+        TlsCaRequired "tls_ca_required"
+            "gateway.tls.clientAuth asks for client certificates, but no authority is configured."
+            "Set gateway.tls.caPath to the certificates that sign those of the clients.";
+        TlsCertKeyMissing "tls_cert_key_missing"
+            "The certificate or the key of the gateway is missing, and none is generated."
+            "Provide both files, or remove the one that is there and leave gateway.tls.autoGenerate on.";
+        TlsExpired "tls_expired"
+            "The certificate of the gateway has expired."
+            "Renew it.";
+        TlsKeyMismatch "tls_key_mismatch"
+            "The certificate and the key of the gateway do not belong together."
+            "Point certPath and keyPath at one pair, the gateway's own certificate first in its file.";
+        TlsNotYetValid "tls_not_yet_valid"
+            "The certificate of the gateway is not valid yet."
+            "Check the clock of this machine, or wait.";
+        TlsParse "tls_parse"
+            "A file with certificates or a key cannot be understood."
+            "Use PEM: certificates, and an unencrypted PKCS#8, PKCS#1 or SEC1 key.";
+        TlsUnreadable "tls_unreadable"
+            "A file with certificates or a key cannot be read or written."
+            "Check the path, its folder and the permissions.";
     }
     Access Report {
         GatewayAuthModeImplicit "gateway_auth_mode_implicit"
@@ -348,6 +382,15 @@ codes! {
         HstsUnknownDirective "hsts_unknown_directive"
             "strictTransportSecurity has a directive that browsers do not know."
             "Check the spelling.";
+        TlsExpiresSoon "tls_expires_soon"
+            "The certificate of the gateway expires within 30 days."
+            "Renew it.";
+        TlsKeyPermissions "tls_key_permissions"
+            "Other users of this machine can read the key of the gateway."
+            "Give the file mode 0600.";
+        TlsSelfSignedExposed "tls_self_signed_exposed"
+            "The gateway shows a self-signed certificate to other machines."
+            "Give clients its fingerprint, or use a certificate that they can verify.";
     }
     Config Failure {
         ConfigWriteFailed "config_write_failed"
@@ -531,6 +574,27 @@ codes! {
         SecretsActivationCancelled "secrets_activation_cancelled"
             "The activation was cancelled."
             "Nothing; the previous secrets stay in use.";
+        RuleInvalid "rule_invalid"
+            "A rule for secret surfaces is invalid."
+            "Correct the rule at the pointer in the details.";
+        PlanInvalid "plan_invalid"
+            "A plan for moving secrets is invalid; `details.problems` lists every reason."
+            "Correct the plan.";
+        PlanExecConsentRequired "plan_exec_consent_required"
+            "The plan uses programs, which are only run with consent."
+            "Look at the plan and allow exec explicitly.";
+        PlanPreflightFailed "plan_preflight_failed"
+            "The configuration would not work after the plan; nothing was written."
+            "Fix the listed failures first.";
+        PlanTargetNotEditable "plan_target_not_editable"
+            "A value of the plan cannot be changed in the text of its file."
+            "Change it by hand; the details name path and files.";
+        PlanConflict "plan_conflict"
+            "A file was changed by somebody else while the plan was applied; nothing was written."
+            "Apply the plan again.";
+        PlanWriteFailed "plan_write_failed"
+            "A file could not be written; files that were written before it were put back."
+            "Check permissions and space; `details.notRestored` lists what could not be put back.";
         SecretInactive "secret_inactive"
             "The setting is not active, so its secret was not resolved."
             "Activate the feature, or do not read the secret.";
@@ -575,6 +639,9 @@ codes! {
         SecretsExecPlaintextAssumed "SECRETS_EXEC_PLAINTEXT_ASSUMED"
             "The exec provider printed plain text, which was taken as the secret."
             "Write jsonOnly: false to say so.";
+        SecretsExecNotRun "SECRETS_EXEC_NOT_RUN"
+            "A report did not resolve the reference, because that would start a program."
+            "Nothing; the gateway itself runs it.";
         SecretsPassenvMissing "SECRETS_PASSENV_MISSING"
             "A name in passEnv is not set."
             "Set the variable or remove the name.";
@@ -584,6 +651,60 @@ codes! {
         SecretsSecretInArgs "SECRETS_SECRET_IN_ARGS"
             "A variable that looks like a secret is put into a command line, which other users can see."
             "Pass it with passEnv instead.";
+        SecretsStoreSkipped "SECRETS_STORE_SKIPPED"
+            "A store of auth profiles cannot be read, so its references are not resolved."
+            "Repair the file; it is left alone.";
+        WebSearchAutodetectSelected "WEB_SEARCH_AUTODETECT_SELECTED"
+            "No web search provider is named, so the first one with a key was selected."
+            "Nothing, or name one in tools.web.search.provider.";
+        WebSearchProviderInvalidAutodetect "WEB_SEARCH_PROVIDER_INVALID_AUTODETECT"
+            "The named web search provider is not usable; one was selected as if none were named."
+            "Correct tools.web.search.provider, or enable its plugin.";
+        WebSearchKeyUnresolvedFallbackUsed "WEB_SEARCH_KEY_UNRESOLVED_FALLBACK_USED"
+            "The web search key does not resolve; a variable of the environment is used instead."
+            "Fix or remove the reference.";
+        WebSearchKeyUnresolvedNoFallback "WEB_SEARCH_KEY_UNRESOLVED_NO_FALLBACK"
+            "The web search key does not resolve and no variable replaces it."
+            "Fix the reference, or set the provider's variable.";
+        WebFetchAutodetectSelected "WEB_FETCH_AUTODETECT_SELECTED"
+            "No web fetch provider is named, so the first one with a key was selected."
+            "Nothing, or name one in tools.web.fetch.provider.";
+        WebFetchProviderInvalidAutodetect "WEB_FETCH_PROVIDER_INVALID_AUTODETECT"
+            "The named web fetch provider is not usable; one was selected as if none were named."
+            "Correct tools.web.fetch.provider, or enable its plugin.";
+        WebFetchProviderKeyUnresolvedFallbackUsed "WEB_FETCH_PROVIDER_KEY_UNRESOLVED_FALLBACK_USED"
+            "The web fetch key does not resolve; a variable of the environment is used instead."
+            "Fix or remove the reference.";
+        WebFetchProviderKeyUnresolvedNoFallback "WEB_FETCH_PROVIDER_KEY_UNRESOLVED_NO_FALLBACK"
+            "The web fetch key does not resolve and no variable replaces it."
+            "Fix the reference, or set the provider's variable.";
+        PlaintextFound "PLAINTEXT_FOUND"
+            "A secret stands in a file as plain text."
+            "Move it to a provider and put a reference in its place.";
+        PlaintextSuspected "PLAINTEXT_SUSPECTED"
+            "A text stands under a key that looks like it holds a secret."
+            "Check it; hosts can register the place as a secret surface.";
+        RefUnresolved "REF_UNRESOLVED"
+            "A reference that is needed does not resolve."
+            "Do what the failure says.";
+        RefShadowed "REF_SHADOWED"
+            "A stored profile of the same provider takes precedence over the reference."
+            "Remove the profile, or the reference.";
+        LegacyResidue "LEGACY_RESIDUE"
+            "A credential is stored where it is changed by a login or belongs to an older release."
+            "Run secrets apply with scrubbing, or log in again.";
+        RefInactive "REF_INACTIVE"
+            "A reference stands on a setting that is not active; it was not resolved."
+            "Nothing, or remove the reference.";
+        ProviderPathInsecure "PROVIDER_PATH_INSECURE"
+            "A provider's file or command fails the path policy."
+            "Do what the failure's hint says.";
+        ProviderUnused "PROVIDER_UNUSED"
+            "A declared secret provider is used by no reference."
+            "Remove it if it is not needed.";
+        NotPortable "NOT_PORTABLE"
+            "A setting would be refused by OpenClaw."
+            "Move it to openclaw-auth.json5, or do not share the file.";
         SecretsValueWhitespace "SECRETS_VALUE_WHITESPACE"
             "A secret has leading or trailing white space or a line break."
             "Remove it if it is not meant.";
@@ -625,12 +746,21 @@ codes! {
         HostInvalid "host_invalid"
             "The request has no Host line, several, an unusable one, or one that differs from its target."
             "Send exactly one Host line that names the gateway.";
+        MessageInvalid "message_invalid"
+            "A message on the WebSocket cannot be understood."
+            "Send JSON objects with `id` and `method` as text frames.";
         MethodNotAllowed "method_not_allowed"
             "The route does not have this method."
             "Use one of the methods in the Allow header.";
+        MethodUnknown "method_unknown"
+            "A message on the WebSocket names a method that does not exist."
+            "Use whoami, status or ping.";
         MethodUnsupported "method_unsupported"
             "The gateway does not serve CONNECT and TRACE requests."
             "Use another method.";
+        ModelUnknown "model_unknown"
+            "The request names no model that belongs to a configured provider."
+            "Name it as provider/model, list it in models.providers.<id>.models, or set agents.defaults.model.";
         NotFound "not_found"
             "The gateway has no such route."
             "Check the path.";
@@ -658,9 +788,6 @@ codes! {
         TargetTooLong "target_too_long"
             "The request target is longer than 8 KiB."
             "Shorten path and query.";
-        TlsUnsupported "tls_unsupported"
-            "gateway.tls.enabled is set, and the gateway cannot serve TLS itself."
-            "Terminate TLS at the proxy in front of the gateway and switch gateway.tls off.";
         UpgradeUnsupported "upgrade_unsupported"
             "The request asks for a protocol other than websocket."
             "Remove the Upgrade header.";
@@ -676,6 +803,18 @@ codes! {
         UpstreamUnreachable "upstream_unreachable"
             "The provider cannot be reached, or its answer is not HTTP."
             "Check baseUrl, the network and the provider's certificate.";
+        GatewayNotRunning "gateway_not_running"
+            "No gateway runs on this state folder."
+            "Start one, or name another with --state-dir or --url.";
+        GatewayNoAnswer "gateway_no_answer"
+            "The gateway did not say in time, or not in a form that is understood, how it went."
+            "Look into its log, or raise --timeout.";
+        NeedsTerminal "needs_terminal"
+            "The command has to ask something, and there is no terminal."
+            "Give the answers as options, or run it on a terminal.";
+        WebsocketRequired "websocket_required"
+            "The route opens a WebSocket, and the request is no such handshake."
+            "Make the proxy pass Upgrade and Connection on, and use HTTP/1.1 for this route.";
         UsageError "usage_error"
             "The command line cannot be understood."
             "Run the command with --help.";
@@ -923,6 +1062,12 @@ codes! {
         InvalidArgument "invalid_argument"
             "An argument of a call is invalid."
             "Correct the call; this is a mistake in the calling program.";
+        ClockNotManual "clock_not_manual"
+            "The clock of the engine is the machine's and cannot be moved."
+            "Open the engine with a manual clock; it is meant for tests.";
+        Panic "panic"
+            "A defect inside the library was caught at its border; the engine stays usable."
+            "Report it with the message.";
         InternalError "internal_error"
             "Something that cannot happen happened."
             "Report it with the message.";
@@ -941,6 +1086,7 @@ mod tests {
         for info in Code::ALL {
             assert!(seen.insert(info.text), "{} occurs twice", info.text);
             assert_eq!(info.code.as_str(), info.text);
+            assert_eq!(info.code.as_c_str().to_str(), Ok(info.text));
             assert_eq!(info.code.info().text, info.text);
             let lower = info
                 .text

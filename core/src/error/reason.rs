@@ -77,7 +77,6 @@ pub(crate) enum Rotation {
 /// What a reason means: one row of the policy table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Policy {
-    reason: Reason,
     text: &'static str,
     /// Whether the credential gets a window in which it is not used.
     pub(crate) penalizes: bool,
@@ -96,18 +95,27 @@ pub(crate) struct Policy {
 
 macro_rules! policies {
     ($( $reason:ident $text:literal $penalizes:ident $rotates:ident $next:ident $siblings:ident $retryable:ident $status:literal $advice:literal $scope:ident; )*) => {
-        const POLICIES: &[Policy] = &[$( Policy {
-            reason: Reason::$reason,
-            text: $text,
-            penalizes: flag::$penalizes,
-            rotates_profiles: Rotation::$rotates,
-            next_model: flag::$next,
-            siblings: flag::$siblings,
-            retryable: flag::$retryable,
-            http_status: $status,
-            advice: $advice,
-            scope: FailureScope::$scope,
-        }, )*];
+        const ALL: &[Reason] = &[$( Reason::$reason, )*];
+
+        impl Reason {
+            pub(crate) fn policy(self) -> &'static Policy {
+                match self {
+                    $( Self::$reason => const {
+                        &Policy {
+                            text: $text,
+                            penalizes: flag::$penalizes,
+                            rotates_profiles: Rotation::$rotates,
+                            next_model: flag::$next,
+                            siblings: flag::$siblings,
+                            retryable: flag::$retryable,
+                            http_status: $status,
+                            advice: $advice,
+                            scope: FailureScope::$scope,
+                        }
+                    }, )*
+                }
+            }
+        }
     };
 }
 
@@ -118,7 +126,6 @@ mod flag {
     pub(super) const no: bool = false;
 }
 
-// In the order of `Reason`.
 //   reason        text              penalizes rotates next siblings retryable status advice scope
 policies! {
     Auth            "auth"             yes Yes  yes no  no  401 "reauth"      Account;
@@ -145,10 +152,7 @@ impl Reason {
 
     /// Reads the stable text.
     pub fn parse(text: &str) -> Option<Self> {
-        POLICIES
-            .iter()
-            .find(|row| row.text == text)
-            .map(|row| row.reason)
+        ALL.iter().copied().find(|reason| reason.as_str() == text)
     }
 
     /// What a caller may do about it: `wait`, `top_up`, `reauth`, `retry`, `next_model`,
@@ -166,25 +170,6 @@ impl Reason {
     pub fn is_retryable(self) -> bool {
         self.policy().retryable
     }
-
-    pub(crate) fn policy(self) -> &'static Policy {
-        match self {
-            Self::Auth => const { &POLICIES[0] },
-            Self::AuthPermanent => const { &POLICIES[1] },
-            Self::Billing => const { &POLICIES[2] },
-            Self::Cancelled => const { &POLICIES[3] },
-            Self::ContextOverflow => const { &POLICIES[4] },
-            Self::Format => const { &POLICIES[5] },
-            Self::ModelNotFound => const { &POLICIES[6] },
-            Self::Network => const { &POLICIES[7] },
-            Self::Overloaded => const { &POLICIES[8] },
-            Self::RateLimit => const { &POLICIES[9] },
-            Self::ServerError => const { &POLICIES[10] },
-            Self::SessionExpired => const { &POLICIES[11] },
-            Self::Timeout => const { &POLICIES[12] },
-            Self::Unknown => const { &POLICIES[13] },
-        }
-    }
 }
 
 #[cfg(test)]
@@ -192,11 +177,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_has_its_own_row() {
-        for row in POLICIES {
-            assert_eq!(row.reason.policy().text, row.text);
-            assert_eq!(Reason::parse(row.text), Some(row.reason));
+    fn every_reason_is_read_back() {
+        for reason in ALL {
+            assert_eq!(Reason::parse(reason.as_str()), Some(*reason));
         }
-        assert_eq!(POLICIES.len(), 14);
+        assert_eq!(ALL.len(), 14);
     }
 }

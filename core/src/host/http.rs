@@ -134,6 +134,11 @@ fn classify(error: &Error) -> HttpFailure {
 
 fn classify_io(error: &io::Error) -> (HttpFailureKind, String) {
     use io::ErrorKind as K;
+    // The standard library has no kind for this.
+    if error.to_string().starts_with("failed to lookup address") {
+        let reason = "the host name is not known".to_owned();
+        return (HttpFailureKind::NotSent, reason);
+    }
     match error.kind() {
         // How the TLS library reports what it does not accept.
         K::InvalidData => (HttpFailureKind::Tls, error.to_string()),
@@ -230,6 +235,11 @@ mod tests {
         let failure = RealHttp.send(&request(&https)).unwrap_err();
         assert_eq!(failure.kind, HttpFailureKind::Tls, "{}", failure.reason);
         drop(plain);
+
+        assert_eq!(
+            kind(&request("http://idp.invalid/")),
+            HttpFailureKind::NotSent
+        );
 
         let mut strict = request("http://127.0.0.1:9/");
         strict.allow_http = false;

@@ -64,6 +64,10 @@ impl Files for RealFiles {
     fn remove_file(&self, _path: &Path) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
+
+    fn names(&self, _folder: &Path) -> io::Result<Vec<OsString>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// Refuses every run.

@@ -1,6 +1,7 @@
 //! JSON and JSON5: reading behind a depth guard, paths into documents, places in the text.
 
 mod depth;
+mod edit;
 mod path;
 mod read;
 mod scan;
@@ -9,6 +10,7 @@ mod typed;
 use serde_json::Value;
 
 pub(crate) use depth::measure;
+pub(crate) use edit::{Editor, NotEditable};
 pub use path::Path;
 pub(crate) use path::lookup;
 pub(crate) use read::{Finding, ProblemKind, parse, parse_json5};

@@ -8,7 +8,8 @@ use serde_json::Value;
 ///
 /// Text form: segments joined by dots, indexes as plain numbers
 /// (`agents.list.0.memorySearch`). A segment that is empty or contains `.`, `[`, `]` or `"` is
-/// written in brackets with JSON quoting: `models.providers["my.proxy"].apiKey`.
+/// written in brackets with JSON quoting: `models.providers["my.proxy"].apiKey`. The store of one
+/// agent's auth profiles is the first segment `auth-profiles[<agent>]`, written as it is.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Path(Vec<String>);
 
@@ -38,6 +39,17 @@ impl Path {
         }
         let mut segments = Vec::new();
         let mut rest = text;
+        if let Some((store, tail)) = split_store(text) {
+            segments.push(store.to_owned());
+            if tail.is_empty() {
+                return Some(Self(segments));
+            }
+            rest = if tail.starts_with('[') {
+                tail
+            } else {
+                tail.strip_prefix('.')?
+            };
+        }
         loop {
             if let Some(quoted) = rest.strip_prefix('[') {
                 let mut stream = serde_json::Deserializer::from_str(quoted).into_iter::<String>();
@@ -86,7 +98,10 @@ impl Path {
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, segment) in self.0.iter().enumerate() {
-            if segment.is_empty()
+            let is_store = || split_store(segment).is_some_and(|(_, rest)| rest.is_empty());
+            if index == 0 && is_store() {
+                f.write_str(segment)?;
+            } else if segment.is_empty()
                 || segment.contains(['.', '[', ']', '"'])
                 || (index == 0 && segment.starts_with('/'))
             {
@@ -104,6 +119,18 @@ impl fmt::Debug for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Path({self})")
     }
+}
+
+/// Splits `auth-profiles[<agent>]` off the start of a text.
+fn split_store(text: &str) -> Option<(&str, &str)> {
+    let inside = text.strip_prefix("auth-profiles[")?;
+    let (agent, rest) = inside.split_once(']')?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if agent.is_empty() || !agent.bytes().all(plain) {
+        return None;
+    }
+    let (store, _) = text.split_at_checked(text.len() - rest.len())?;
+    Some((store, rest))
 }
 
 /// The value at a path, if there is one.
@@ -143,6 +170,16 @@ mod tests {
             ("[\"x\"].y", vec!["x", "y"], "x.y"),
             ("openai:default", vec!["openai:default"], "openai:default"),
             ("", vec![], ""),
+            (
+                "auth-profiles[main].profiles.a:b.key",
+                vec!["auth-profiles[main]", "profiles", "a:b", "key"],
+                "auth-profiles[main].profiles.a:b.key",
+            ),
+            (
+                "auth-profiles[\"x\"].k",
+                vec!["auth-profiles", "x", "k"],
+                "auth-profiles.x.k",
+            ),
         ] {
             let path = Path::parse(text).unwrap();
             assert_eq!(path, Path::new(segments), "{text}");

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 use super::scan::{Place, place_at};
@@ -51,72 +52,81 @@ pub(crate) struct Parsed {
 
 /// Reads JSON5 (<https://spec.json5.org>). A leading byte order mark is the caller's to drop.
 pub(crate) fn parse_json5(text: &str) -> Result<Parsed, Problem> {
-    guarded(text, |text| {
-        json5::from_str(text).map_err(|error| {
-            let at_end = error.code().is_none_or(is_end_of_input);
-            let place = match error.position() {
-                Some(at) if !at_end => Place {
-                    line: at.line + 1,
-                    column: at.column + 1,
-                },
-                _ => place_at(text, text.len()),
-            };
-            let message = match error.code() {
-                Some(_) if at_end => "unexpected end of input".to_owned(),
-                Some(code) => code.to_string(),
-                None => "invalid JSON5".to_owned(),
-            };
-            Problem {
-                kind: ProblemKind::Syntax,
-                place,
-                message,
-            }
-        })
+    guarded(text, json5_to::<SHALLOW>, json5_to::<MAX_DEPTH>)
+}
+
+fn json5_to<const DEPTH: usize>(text: &str) -> Result<Parsed, Problem> {
+    let parsed = json5::from_str::<Limited<DEPTH>>(text);
+    parsed.map(|limited| limited.0).map_err(|error| {
+        let at_end = error.code().is_none_or(is_end_of_input);
+        let place = match error.position() {
+            Some(at) if !at_end => Place {
+                line: at.line + 1,
+                column: at.column + 1,
+            },
+            _ => place_at(text, text.len()),
+        };
+        let message = match error.code() {
+            Some(_) if at_end => "unexpected end of input".to_owned(),
+            Some(code) => code.to_string(),
+            None => "invalid JSON5".to_owned(),
+        };
+        Problem {
+            kind: ProblemKind::Syntax,
+            place,
+            message,
+        }
     })
 }
 
 /// Reads strict JSON (RFC 8259).
 pub(crate) fn parse(text: &str) -> Result<Parsed, Problem> {
-    guarded(text, |text| {
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        // The depth is bounded already, and to the exact limit.
-        deserializer.disable_recursion_limit();
-        Parsed::deserialize(&mut deserializer)
-            .and_then(|parsed| deserializer.end().map(|()| parsed))
-            .map_err(|error| Problem {
-                kind: ProblemKind::Syntax,
-                place: Place {
-                    line: error.line(),
-                    column: error.column(),
-                },
-                // The parser's own text may quote the document.
-                message: if error.is_eof() {
-                    "unexpected end of input"
-                } else {
-                    "invalid JSON"
-                }
-                .to_owned(),
-            })
-    })
+    guarded(text, json_to::<SHALLOW>, json_to::<MAX_DEPTH>)
 }
 
+fn json_to<const DEPTH: usize>(text: &str) -> Result<Parsed, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    // The depth is bounded already, and to the exact limit.
+    deserializer.disable_recursion_limit();
+    Limited::<DEPTH>::deserialize(&mut deserializer)
+        .and_then(|parsed| deserializer.end().map(|()| parsed.0))
+        .map_err(|error| Problem {
+            kind: ProblemKind::Syntax,
+            place: Place {
+                line: error.line(),
+                column: error.column(),
+            },
+            // The parser's own text may quote the document.
+            message: if error.is_eof() {
+                "unexpected end of input"
+            } else {
+                "invalid JSON"
+            }
+            .to_owned(),
+        })
+}
+
+type Parser = fn(&str) -> Result<Parsed, Problem>;
+
 /// Runs a parser that recurses, with the depth bounded and the stack sufficient: the caller's
-/// thread may have a small one, so unusually deep documents get a thread of their own.
-fn guarded(
-    text: &str,
-    parse: impl Fn(&str) -> Result<Parsed, Problem> + Sync,
-) -> Result<Parsed, Problem> {
+/// thread may have a small one, so unusually deep documents get a thread of their own. Most are
+/// shallow and are read in one pass; what that pass refuses, for whatever reason, is measured
+/// first and read again.
+fn guarded(text: &str, shallow: Parser, deep: Parser) -> Result<Parsed, Problem> {
+    if let Ok(parsed) = shallow(text) {
+        return Ok(parsed);
+    }
     let depth = depth::measure(text, MAX_DEPTH).map_err(|offset| Problem {
         kind: ProblemKind::TooDeep,
         place: place_at(text, offset),
         message: format!("nested deeper than {MAX_DEPTH} levels"),
     })?;
     if depth <= SHALLOW {
-        return parse(text);
+        return deep(text);
     }
     std::thread::scope(|scope| {
         let worker = std::thread::Builder::new().stack_size(DEEP_STACK);
-        worker.spawn_scoped(scope, || parse(text)).ok()?.join().ok()
+        worker.spawn_scoped(scope, || deep(text)).ok()?.join().ok()
     })
     .unwrap_or_else(|| {
         Err(Problem {
@@ -149,34 +159,56 @@ fn is_end_of_input(code: json5::ErrorCode) -> bool {
     )
 }
 
-impl<'de> Deserialize<'de> for Parsed {
+/// A document that nests at most so deeply.
+struct Limited<const DEPTH: usize>(Parsed);
+
+impl<'de, const DEPTH: usize> Deserialize<'de> for Limited<DEPTH> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let notes = RefCell::new(Notes::default());
-        let value = Node { notes: &notes }.deserialize(deserializer)?;
-        Ok(Self {
+        let node = Node {
+            notes: &notes,
+            left: DEPTH,
+        };
+        let value = node.deserialize(deserializer)?;
+        let findings = notes.into_inner().findings.into_iter();
+        let upright = |(mut path, finding): (Vec<String>, Finding)| {
+            path.reverse();
+            (Path::new(path), finding)
+        };
+        Ok(Self(Parsed {
             value,
-            findings: notes.into_inner().findings,
-        })
+            findings: findings.map(upright).collect(),
+        }))
     }
 }
 
-/// What is collected while reading: the parsers know neither duplicates nor limits.
+/// What is collected while reading: the parsers know neither duplicates nor limits. Paths grow
+/// from their ends as the reader comes back up, so that documents without findings pay nothing.
 #[derive(Default)]
 struct Notes {
-    path: Path,
     values: usize,
-    findings: Vec<(Path, Finding)>,
+    findings: Vec<(Vec<String>, Finding)>,
 }
 
 impl Notes {
     fn note(&mut self, finding: Finding) {
-        self.findings.push((self.path.clone(), finding));
+        self.findings.push((Vec::new(), finding));
     }
 
     fn count(&mut self) {
         self.values += 1;
         if self.values == MAX_VALUES + 1 {
-            self.findings.push((Path::root(), Finding::TooManyValues));
+            self.note(Finding::TooManyValues);
+        }
+    }
+
+    /// Puts a segment before the paths of all findings since `before`. The number of values is a
+    /// finding about the whole document.
+    fn came_up(&mut self, before: usize, segment: impl Fn() -> String) {
+        for (path, finding) in self.findings.iter_mut().skip(before) {
+            if *finding != Finding::TooManyValues {
+                path.push(segment());
+            }
         }
     }
 }
@@ -185,6 +217,8 @@ impl Notes {
 #[derive(Clone, Copy)]
 struct Node<'a> {
     notes: &'a RefCell<Notes>,
+    /// Levels that may still be opened.
+    left: usize,
 }
 
 impl<'de> DeserializeSeed<'de> for Node<'_> {
@@ -241,15 +275,18 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let inside = self.deeper()?;
         let mut array = Vec::new();
         loop {
-            self.notes.borrow_mut().path.push(array.len().to_string());
-            let item = items.next_element_seed(self);
-            self.notes.borrow_mut().path.pop();
-            match item? {
+            let before = self.notes.borrow().findings.len();
+            match items.next_element_seed(inside)? {
                 Some(item) => array.push(item),
                 None => return Ok(Value::Array(array)),
             }
+            let index = array.len() - 1;
+            self.notes
+                .borrow_mut()
+                .came_up(before, || index.to_string());
         }
     }
 
@@ -260,21 +297,26 @@ impl<'de> Visitor<'de> for Node<'_> {
             let text: String = entries.next_value()?;
             return Ok(self.number(&text));
         }
+        let inside = self.deeper()?;
         let mut map = Map::new();
         while let Some(key) = first.take() {
-            {
-                let mut notes = self.notes.borrow_mut();
-                notes.path.push(key.clone());
-                if FORBIDDEN_KEYS.contains(&key.as_str()) {
-                    notes.note(Finding::ForbiddenKey);
+            let before = self.notes.borrow().findings.len();
+            if FORBIDDEN_KEYS.contains(&key.as_str()) {
+                self.notes.borrow_mut().note(Finding::ForbiddenKey);
+            }
+            let value = entries.next_value_seed(inside)?;
+            let mut notes = self.notes.borrow_mut();
+            notes.came_up(before, || key.clone());
+            match map.entry(key) {
+                Entry::Vacant(entry) => drop(entry.insert(value)),
+                Entry::Occupied(mut entry) => {
+                    notes
+                        .findings
+                        .push((vec![entry.key().clone()], Finding::DuplicateKey));
+                    // The place of the first stays, the value of the last counts.
+                    entry.insert(value);
                 }
             }
-            let value = entries.next_value_seed(self);
-            let mut notes = self.notes.borrow_mut();
-            if map.insert(key, value?).is_some() {
-                notes.note(Finding::DuplicateKey);
-            }
-            notes.path.pop();
             drop(notes);
             first = entries.next_key()?;
         }
@@ -283,6 +325,14 @@ impl<'de> Visitor<'de> for Node<'_> {
 }
 
 impl Node<'_> {
+    /// For the values inside of this one.
+    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
+        match self.left.checked_sub(1) {
+            Some(left) => Ok(Self { left, ..self }),
+            None => Err(E::custom("nested too deeply")),
+        }
+    }
+
     fn number(self, text: &str) -> Value {
         let number = match text.parse::<f64>() {
             Ok(value) if value.is_finite() => text.parse::<Number>().ok(),

@@ -39,18 +39,54 @@ pub(crate) fn place_at(text: &str, offset: usize) -> Place {
 pub(crate) fn find_places(text: &str, wanted: &[&[String]]) -> Vec<Option<Place>> {
     let mut offsets: HashMap<&[String], Option<usize>> =
         wanted.iter().map(|path| (*path, None)).collect();
+    scan(text, &mut |path, span| {
+        if let Some(slot) = offsets.get_mut(path) {
+            *slot = Some(span.start);
+        }
+    });
+    let place = |path: &&[String]| offsets.get(path)?.map(|offset| place_at(text, offset));
+    wanted.iter().map(place).collect()
+}
+
+/// Where one value stands in a text, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    /// Where its key starts, or the value itself for array items and the root.
+    pub(super) start: usize,
+    /// End of the key.
+    pub(super) key_end: usize,
+    pub(super) value: usize,
+    pub(super) end: usize,
+}
+
+/// Visits every value, children before their parents, with its path.
+pub(super) fn scan(text: &str, visit: &mut Visit<'_>) {
     let mut scanner = Scanner {
         text,
         at: 0,
         path: Vec::new(),
     };
-    scanner.value(&mut |path, offset| {
-        if let Some(slot) = offsets.get_mut(path) {
-            *slot = Some(offset);
-        }
-    });
-    let place = |path: &&[String]| offsets.get(path)?.map(|offset| place_at(text, offset));
-    wanted.iter().map(place).collect()
+    scanner.skip();
+    let value = scanner.at;
+    scanner.value(visit);
+    let span = Span {
+        start: value,
+        key_end: value,
+        value,
+        end: scanner.at,
+    };
+    visit(&[], span);
+}
+
+/// The offset of the next thing after white space and comments.
+pub(super) fn skip_blank(text: &str, at: usize) -> usize {
+    let mut scanner = Scanner {
+        text,
+        at,
+        path: Vec::new(),
+    };
+    scanner.skip();
+    scanner.at
 }
 
 struct Scanner<'a> {
@@ -59,7 +95,7 @@ struct Scanner<'a> {
     path: Vec<String>,
 }
 
-type Visit<'v> = dyn FnMut(&[String], usize) + 'v;
+type Visit<'v> = dyn FnMut(&[String], Span) + 'v;
 
 impl Scanner<'_> {
     fn peek(&self) -> Option<char> {
@@ -94,9 +130,6 @@ impl Scanner<'_> {
 
     fn value(&mut self, visit: &mut Visit<'_>) {
         self.skip();
-        if self.path.is_empty() {
-            visit(&[], self.at);
-        }
         match self.peek() {
             Some('{') if self.path.len() < MAX_DEPTH => self.object(visit),
             Some('[') if self.path.len() < MAX_DEPTH => self.array(visit),
@@ -120,13 +153,22 @@ impl Scanner<'_> {
                 Some(_) => {
                     let start = self.at;
                     let key = self.key();
+                    let key_end = self.at;
                     self.skip();
                     if self.bump() != Some(':') {
                         return;
                     }
                     self.path.push(key);
-                    visit(&self.path, start);
+                    self.skip();
+                    let value = self.at;
                     self.value(visit);
+                    let span = Span {
+                        start,
+                        key_end,
+                        value,
+                        end: self.at,
+                    };
+                    visit(&self.path, span);
                     self.path.pop();
                 }
                 None => return,
@@ -150,9 +192,15 @@ impl Scanner<'_> {
                 }
                 Some(_) => {
                     self.path.push(index.to_string());
-                    visit(&self.path, self.at);
                     let before = self.at;
                     self.value(visit);
+                    let span = Span {
+                        start: before,
+                        key_end: before,
+                        value: before,
+                        end: self.at,
+                    };
+                    visit(&self.path, span);
                     self.path.pop();
                     if self.at == before {
                         return;

@@ -20,6 +20,8 @@ use crate::secrets::Defaults;
 
 /// Longest wait for the lock when a window must be written.
 const WINDOW_BUDGET: Duration = Duration::from_millis(250);
+/// Wait for another thread's write where there is no budget for waiting.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 /// Most usage events that wait for the store.
 const MAX_PENDING: usize = 10_000;
 
@@ -112,15 +114,18 @@ impl AgentProfiles {
             return Ok(Arc::clone(view));
         }
         let failed = self.state.lock().failed;
-        if let (Some((failed, _)), Some(view)) = (failed, &known) {
-            if failed == version && Arc::ptr_eq(&view.routing, routing) {
-                return Ok(Arc::clone(view));
-            }
+        if let (Some((failed, _)), Some(view)) = (failed, &known)
+            && failed == version
+            && Arc::ptr_eq(&view.routing, routing)
+        {
+            return Ok(Arc::clone(view));
         }
-        if !version.exists() && known.is_none() && routing.import_legacy {
-            if let Err(error) = self.store.import_legacy() {
-                self.notice(Code::StoreDegraded, &error);
-            }
+        if !version.exists()
+            && known.is_none()
+            && routing.import_legacy
+            && let Err(error) = self.store.import_legacy()
+        {
+            self.notice(Code::StoreDegraded, &error);
         }
         match self.store.load() {
             Ok(stored) => Ok(self.publish(&stored, routing)),
@@ -256,7 +261,9 @@ impl AgentProfiles {
     /// Writes everything that is waiting, waiting for the lock at most `budget`. Whether nothing
     /// is left.
     pub(crate) fn write_pending(&self, budget: Duration, routing: &Arc<Routing>) -> bool {
-        let _writing = self.writing.lock();
+        let Some(_writing) = self.writing.try_lock_for(budget.max(SHORTEST_WAIT)) else {
+            return false;
+        };
         let events = {
             let mut state = self.state.lock();
             // Somebody else has taken ours along.
@@ -321,7 +328,9 @@ impl AgentProfiles {
         let seen = seen.unwrap_or(0);
         drop(known);
         let mut taken = false;
-        let _writing = self.writing.lock();
+        let Some(_writing) = self.writing.try_lock_for(WINDOW_BUDGET) else {
+            return false;
+        };
         let written = self
             .store
             .update(WINDOW_BUDGET, Durability::Plain, &mut |document| {
@@ -355,10 +364,10 @@ impl AgentProfiles {
                 self.notice(Code::StoreDegraded, &error);
                 let mut state = self.state.lock();
                 let event = UsageEvent::Probe { at: now };
-                if let Some(view) = self.current.load().as_ref() {
-                    if let Some(index) = view.index_of(profile) {
-                        self.apply_in_memory(view, index, &event);
-                    }
+                if let Some(view) = self.current.load().as_ref()
+                    && let Some(index) = view.index_of(profile)
+                {
+                    self.apply_in_memory(view, index, &event);
                 }
                 state.push(Pending {
                     profile: profile.to_owned(),
@@ -400,10 +409,10 @@ impl State {
             .latest
             .get(&new.profile)
             .and_then(|at| self.pending.get_mut(*at));
-        if let Some(last) = last.filter(|last| last.minor && new.minor) {
-            if merge(&mut last.event, &new.event) {
-                return;
-            }
+        if let Some(last) = last.filter(|last| last.minor && new.minor)
+            && merge(&mut last.event, &new.event)
+        {
+            return;
         }
         if self.pending.len() >= MAX_PENDING {
             self.drop_oldest();

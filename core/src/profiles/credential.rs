@@ -244,11 +244,8 @@ fn reference(value: &Value, defaults: &Defaults) -> Option<SecretRef> {
         },
         Value::String(text) => {
             let name = text.trim().strip_prefix("${")?.strip_suffix('}')?;
-            is_env_id(name).then(|| SecretRef {
-                source: SecretSource::Env,
-                provider: defaults.alias(SecretSource::Env).to_owned(),
-                id: name.to_owned(),
-            })
+            let source = SecretSource::Env;
+            is_env_id(name).then(|| SecretRef::new(source, defaults.alias(source), name))
         }
         _ => None,
     }

@@ -144,9 +144,9 @@ impl Base {
             .filter(|(_, profile)| auth_provider(&profile.provider, aliases) == auth);
         let profiles: Vec<String> = profiles.map(|(id, _)| id.clone()).collect();
         let has_profiles = !profiles.is_empty();
-        let (mut source, mut ids) = if let Some(ids) = provider_entry(stored, provider, aliases) {
+        let (mut source, mut ids) = if let Some(ids) = provider_entry(&stored, provider, aliases) {
             (OrderSource::Stored, ids.clone())
-        } else if let Some(ids) = provider_entry(configured, provider, aliases) {
+        } else if let Some(ids) = provider_entry(&configured, provider, aliases) {
             (OrderSource::Config, ids.clone())
         } else if has_profiles {
             (OrderSource::Profiles, profiles)

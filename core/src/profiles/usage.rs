@@ -365,11 +365,11 @@ fn succeed(
         cleared_active |= subject.disables(&window, at);
         record.disabled = None;
     }
-    if let Some(model) = model {
-        if let Some(window) = record.models.get(model).copied().filter(account_over) {
-            cleared_active |= subject.cools(&window, at);
-            record.models.remove(model);
-        }
+    if let Some(model) = model
+        && let Some(window) = record.models.get(model).copied().filter(account_over)
+    {
+        cleared_active |= subject.cools(&window, at);
+        record.models.remove(model);
     }
     if !is_unavailable(record, at, subject) {
         record.error_count = 0;
@@ -614,4 +614,168 @@ pub(crate) fn edit_record(
             record.write(map, now);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    const T: u64 = 1_800_000_000_000;
+    const MODELS: [Option<&str>; 3] = [None, Some("m1"), Some("m2")];
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Fail {
+            reason: Reason,
+            model: usize,
+            hint: Option<u64>,
+            account: bool,
+        },
+        Succeed {
+            age: u64,
+            model: usize,
+        },
+    }
+
+    fn step() -> impl Strategy<Value = (u64, Step)> {
+        let reasons = prop::sample::select(vec![
+            Reason::RateLimit,
+            Reason::Overloaded,
+            Reason::Billing,
+            Reason::Auth,
+            Reason::ModelNotFound,
+            Reason::Timeout,
+            Reason::Format,
+        ]);
+        let hint = prop::option::of(0u64..2_000_000);
+        let fail =
+            (reasons, 0usize..3, hint, any::<bool>()).prop_map(|(reason, model, hint, account)| {
+                Step::Fail {
+                    reason,
+                    model,
+                    hint,
+                    account,
+                }
+            });
+        let succeed =
+            (0u64..100_000, 0usize..3).prop_map(|(age, model)| Step::Succeed { age, model });
+        (0u64..400_000, prop_oneof![3 => fail, 1 => succeed])
+    }
+
+    fn event(at: u64, step: &Step) -> UsageEvent {
+        match step {
+            Step::Fail {
+                reason,
+                model,
+                hint,
+                account,
+            } => UsageEvent::Failure {
+                at,
+                reason: *reason,
+                scope: if *account {
+                    FailureScope::Account
+                } else {
+                    FailureScope::Model
+                },
+                hint_ms: *hint,
+                model: MODELS[*model].map(str::to_owned),
+                count: 1,
+            },
+            Step::Succeed { age, model } => UsageEvent::Success {
+                at,
+                acquired_at: at - age,
+                model: MODELS[*model].map(str::to_owned),
+            },
+        }
+    }
+
+    proptest! {
+        /// U1, U2, U4, U5 and the round trip through the file, over any history.
+        #[test]
+        fn windows_hold_and_records_survive_the_file(steps in prop::collection::vec(step(), 1..40)) {
+            let routing = Routing::default();
+            let subject = Subject { id: "a:1", provider: "a", routing: &routing };
+            let mut record = Record::default();
+            let mut stored = json!({"unknown": [1, 2]});
+            let mut now = T;
+            for (wait, step) in &steps {
+                now += wait;
+                let before = record.clone();
+                apply(&mut record, &event(now, step), subject);
+                let ends = |record: &Record| {
+                    MODELS.map(|model| unavailable_until(record, model, now, subject).unwrap_or(0))
+                };
+                if let Step::Fail { reason, hint, .. } = step {
+                    if !reason.policy().penalizes {
+                        prop_assert_eq!(&record, &before);
+                    }
+                    for (old, new) in ends(&before).iter().zip(ends(&record)) {
+                        prop_assert!(new >= *old, "a window got shorter");
+                    }
+                    let hinted = matches!(reason, Reason::RateLimit | Reason::Overloaded);
+                    if let (Some(ms), true) = (hint.filter(|ms| *ms >= MIN_WINDOW_MS), hinted) {
+                        let latest = ends(&record).into_iter().max().unwrap_or(0);
+                        prop_assert!(latest >= now + ms, "a window ends before its hint");
+                    }
+                    let longest = subject.disable_cap().max(subject.longest_cooldown());
+                    prop_assert!(ends(&record).iter().all(|end| *end <= now + longest));
+                }
+                prop_assert!(record.failure_counts.iter().all(|(_, count)| *count > 0));
+                let map = stored.as_object_mut().unwrap();
+                record.write(map, now);
+                prop_assert!(map.contains_key("unknown"));
+                let read = Record::read(&stored, 30_000);
+                prop_assert_eq!(ends(&read), ends(&record));
+                prop_assert_eq!(read.error_count, record.error_count);
+            }
+        }
+    }
+
+    #[test]
+    fn us_6_jitter_is_bounded_and_reproducible() {
+        let mut routing = Routing {
+            jitter: 0.5,
+            ..Routing::default()
+        };
+        let open = |routing: &Routing, id: &str| {
+            let mut record = Record::default();
+            let step = Step::Fail {
+                reason: Reason::Auth,
+                model: 0,
+                hint: None,
+                account: true,
+            };
+            apply(
+                &mut record,
+                &event(T, &step),
+                Subject {
+                    id,
+                    provider: "a",
+                    routing,
+                },
+            );
+            record.account.unwrap().until - T
+        };
+        let (one, two) = (open(&routing, "a:1"), open(&routing, "a:2"));
+        assert_eq!(one, open(&routing, "a:1"));
+        assert_ne!(one, two);
+        assert!((30_000..=45_000).contains(&one));
+        routing.jitter = 0.0;
+        assert_eq!(open(&routing, "a:1"), 30_000);
+    }
+
+    #[test]
+    fn us_13_a_refresh_lifts_rejections_only() {
+        let value = json!({"cooldownUntil": T + 1, "cooldownReason": "rate_limit", "errorCount": 2,
+            "disabledUntil": T + 5, "disabledReason": "auth_permanent"});
+        let mut record = Record::read(&value, 30_000);
+        clear(&mut record, Clear::Auth);
+        assert!(record.account.is_some() && record.disabled.is_none());
+        assert_eq!(record.error_count, 2);
+        clear(&mut record, Clear::Cooldown);
+        assert_eq!((record.account, record.error_count), (None, 0));
+    }
 }

@@ -138,10 +138,17 @@ impl<'a> Channel<'a> {
                 owners: default_owner,
             };
         };
-        let mut reason = format!("no enabled account of channels.{} uses it", self.name);
+        let mut reason = format!("no account of channels.{} is enabled", self.name);
         let mut owners = Vec::new();
         for (id, account) in accounts.iter().filter(|(_, account)| account.is_object()) {
-            if !is_enabled(Some(account)) || account.get(first).is_some() {
+            if !is_enabled(Some(account)) {
+                continue;
+            }
+            if account.get(first).is_some() {
+                reason = format!(
+                    "every enabled account of channels.{} has its own {first}",
+                    self.name
+                );
                 continue;
             }
             match self.inherited_extra(first, id) {
@@ -303,7 +310,13 @@ mod tests {
             .map(|(k, v)| ((*k).to_owned(), Zeroizing::new((*v).to_owned())))
             .collect();
         let env = EnvView::new(vars);
-        let found = activity(&Context { tree, env: &env }, &Path::parse(path).unwrap());
+        let context = Context {
+            tree,
+            env: &env,
+            plugins: None,
+            predicates: &BTreeMap::new(),
+        };
+        let found = activity(&context, &Path::parse(path).unwrap());
         match found.active {
             Ok(()) => found.owners.join(" "),
             Err(reason) => format!("no: {reason}"),

@@ -197,16 +197,18 @@ impl Fault {
         self
     }
 
-    /// The failure of this fault for one provider or reference.
-    pub(crate) fn failure(self, scope: Scope, reference: &SecretRef) -> Failure {
+    /// The failure of this fault, for one provider or reference if it is about one.
+    pub(crate) fn failure(self, scope: Scope, reference: Option<&SecretRef>) -> Failure {
         let parts = *self.0;
         Failure {
             scope,
             code: parts.code,
             reason: parts.reason,
-            source: Some(reference.source),
-            provider: Some(reference.provider.clone()),
-            id: (scope != Scope::Provider).then(|| reference.id.clone()),
+            source: reference.map(SecretRef::source),
+            provider: reference.map(|reference| reference.provider().to_owned()),
+            id: reference
+                .filter(|_| scope != Scope::Provider)
+                .map(|reference| reference.id().to_owned()),
             refs: Vec::new(),
             paths: Vec::new(),
             owners: Vec::new(),
@@ -289,6 +291,17 @@ impl Diagnostic {
     }
 }
 
+/// Puts failures and the lists in them in their fixed order.
+pub(crate) fn sort_failures(failures: &mut [Failure]) {
+    for failure in failures.iter_mut() {
+        for list in [&mut failure.refs, &mut failure.paths, &mut failure.owners] {
+            list.sort();
+            list.dedup();
+        }
+    }
+    failures.sort_by(|a, b| a.order().cmp(&b.order()));
+}
+
 /// Sorts diagnostics by path and code; one of each (code, path, reason) stays.
 pub(crate) fn sort_diagnostics(diagnostics: &mut Vec<Diagnostic>) {
     diagnostics.sort_by(|a, b| {
@@ -297,7 +310,7 @@ pub(crate) fn sort_diagnostics(diagnostics: &mut Vec<Diagnostic>) {
     diagnostics.dedup_by(|a, b| (a.code, &a.path, &a.reason) == (b.code, &b.path, &b.reason));
 }
 
-/// An activation that did not happen.
+/// An activation that did not happen. Everything is in its fixed order.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ActivationFailure {
     pub(crate) failures: Vec<Failure>,
@@ -307,20 +320,6 @@ pub(crate) struct ActivationFailure {
 }
 
 impl ActivationFailure {
-    /// Puts everything in its fixed order.
-    pub(crate) fn sort(&mut self) {
-        for failure in &mut self.failures {
-            for list in [&mut failure.refs, &mut failure.paths, &mut failure.owners] {
-                list.sort();
-                list.dedup();
-            }
-        }
-        self.failures.sort_by(|a, b| a.order().cmp(&b.order()));
-        self.not_attempted.sort();
-        self.not_attempted.dedup();
-        sort_diagnostics(&mut self.diagnostics);
-    }
-
     /// The error as callers get it.
     pub(crate) fn into_error(self) -> Error {
         let rendered = self.to_string();

@@ -23,14 +23,23 @@ pub(super) fn decide(context: &Context<'_>, path: &str) -> Result<String, String
     let env_token = context.env.non_blank("OPENCLAW_GATEWAY_TOKEN").is_some();
     let env_password = context.env.non_blank("OPENCLAW_GATEWAY_PASSWORD").is_some();
     let (auth_token, auth_password) = (set("gateway.auth.token"), set("gateway.auth.password"));
+    let token_allowed = !matches!(mode, Some("password" | "none" | "trusted-proxy"));
     let mode_text = match mode {
         Some(mode) => format!("gateway.auth.mode is \"{mode}\""),
         None => "gateway.auth.mode is not set".to_owned(),
     };
 
-    let token_allowed = !matches!(mode, Some("password" | "none" | "trusted-proxy"));
-    let any_token = env_token || auth_token || set("gateway.remote.token");
-    let password_wins = mode == Some("password") || (mode.is_none() && !any_token);
+    let token_source = [
+        (env_token, "OPENCLAW_GATEWAY_TOKEN is set"),
+        (auth_token, "gateway.auth.token is configured"),
+        (
+            set("gateway.remote.token"),
+            "gateway.remote.token is configured",
+        ),
+    ];
+    let token_source = token_source.iter().find(|(there, _)| *there);
+    let password_wins = mode == Some("password") || (mode.is_none() && token_source.is_none());
+    let token_wins = || token_source.map_or(mode_text.clone(), |(_, what)| (*what).to_owned());
     let remote_surface = if context.folded("gateway.mode", "") == "remote" {
         Some("gateway.mode is \"remote\"".to_owned())
     } else if set("gateway.remote.url") {
@@ -49,15 +58,15 @@ pub(super) fn decide(context: &Context<'_>, path: &str) -> Result<String, String
         "gateway.auth.token" if auth_password => no("gateway.auth.password is configured"),
         "gateway.auth.token" => Ok(mode_text),
         "gateway.auth.password" if password_wins => Ok(mode_text),
-        "gateway.auth.password" if mode.is_none() => no("a gateway token is configured"),
+        "gateway.auth.password" if mode.is_none() => Err(token_wins()),
         "gateway.auth.password" => Err(mode_text),
-        _ if remote_surface.is_some() => Ok(remote_surface.unwrap_or_default()),
+        "gateway.remote.token" | "gateway.remote.password" if remote_surface.is_some() => {
+            Ok(remote_surface.unwrap_or_default())
+        }
         "gateway.remote.token" if !token_allowed => Err(mode_text),
         "gateway.remote.token" if env_token => no("OPENCLAW_GATEWAY_TOKEN is set"),
         "gateway.remote.token" if auth_token => no("gateway.auth.token is configured"),
-        "gateway.remote.password" if !password_wins && mode.is_none() => {
-            no("a gateway token is configured")
-        }
+        "gateway.remote.password" if !password_wins && mode.is_none() => Err(token_wins()),
         "gateway.remote.password" if !password_wins => Err(mode_text),
         "gateway.remote.password" if env_password => no("OPENCLAW_GATEWAY_PASSWORD is set"),
         "gateway.remote.password" if auth_password => no("gateway.auth.password is configured"),

@@ -3,53 +3,73 @@
 //! [`load`] finds the surfaces of a configuration and takes literal secrets out of it;
 //! [`Loaded::activate`] resolves everything that is active, or says all that stands against it.
 
+mod activate;
 mod answer;
+mod apply;
+mod audit;
 mod channels;
 mod collect;
 mod condition;
+mod condition_json;
 mod exec;
 mod failure;
 mod file;
 mod gateway_auth;
 mod hints;
+mod known;
 mod path_policy;
 mod pattern;
+mod plan;
+mod progress;
 mod provider;
 mod reference;
+mod registry;
 mod resolve;
+mod restore;
 mod rules;
 mod sandbox;
 mod scrub;
+mod selection;
 mod sensitive;
+mod single;
+mod stores;
+mod targets;
 mod value;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
-pub(crate) use failure::{ActivationFailure, sort_diagnostics};
+pub(crate) use activate::{ActivateOptions, Attempt};
+pub(crate) use apply::Apply;
+pub use apply::ApplyReport;
+pub(crate) use audit::Audit;
+pub use audit::{AuditReport, AuditStatus, Finding};
+pub use condition::PredicateFacts;
 pub use failure::{Diagnostic, Failure, Scope};
+pub use plan::{Plan, PlanBuilder};
+pub use progress::{Progress, Running};
 pub(crate) use reference::{Classified, Defaults, classify_object, is_env_id};
 pub use reference::{SecretRef, SecretSource};
+pub use registry::Registry;
 pub use resolve::ProviderReport;
-pub(crate) use resolve::Stop;
+pub(crate) use resolve::{ExecMode, Stop};
+pub(crate) use restore::restore;
 pub(crate) use rules::Rules;
+pub use selection::Selection;
 pub(crate) use sensitive::is_sensitive_key;
+pub use targets::{Target, TargetKind};
 pub(crate) use value::wipe;
 
-use crate::config::{Issue, OauthSettings, Part, Routing, Severity, Source, report_misplaced};
+use crate::config::{Issue, OauthSettings, Routing, Severity, Source, Watched, report_misplaced};
 use crate::error::{Code, Error};
 use crate::host::Host;
 use crate::json::{Path, lookup};
-use crate::text::{REDACTED, SecretText};
-use collect::{Collected, Content, Judged, Surface, collect, judge};
+use crate::text::SecretText;
+use collect::{Collected, Surface, collect};
 use failure::Fault;
 use provider::{Providers, secrets_in_args};
-use resolve::{Resolution, Resolver};
-use rules::Expected;
-use scrub::Scrubber;
-use value::Resolved;
 
 /// A checked configuration with its surfaces found and its literal secrets taken out.
 pub(crate) struct Loaded {
@@ -57,15 +77,27 @@ pub(crate) struct Loaded {
     surfaces: Vec<Surface>,
     providers: Providers,
     diagnostics: Vec<Diagnostic>,
-    rules: Rules,
+    rules: Arc<Rules>,
+}
+
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Loaded({} surfaces)", self.surfaces.len())
+    }
 }
 
 /// Takes a configuration through classification, substitution and validation.
-pub(crate) fn load(mut source: Source, rules: Rules) -> Result<Loaded, Error> {
+/// The files that it depends on go into `watched`, also when it fails.
+pub(crate) fn load(
+    host: &Host,
+    mut source: Source,
+    rules: Arc<Rules>,
+    watched: &mut Watched,
+) -> Result<Loaded, Error> {
     let defaults = Defaults::read(&source.tree);
     let args = secrets_in_args(&source.tree);
     let Collected {
-        surfaces,
+        mut surfaces,
         mut diagnostics,
         issues,
         has_literal,
@@ -90,7 +122,18 @@ pub(crate) fn load(mut source: Source, rules: Rules) -> Result<Loaded, Error> {
         let issue = Issue::warning(Code::ConfigFilePermissions, &Path::root(), message);
         source.push(issue.in_file(file, None).hint(hint));
     }
+    for store in stores::read_stores(host, &source.places, &source.env, &source.tree) {
+        watched.push((store.file.clone(), store.meta));
+        let tree = &source.tree;
+        stores::collect_store(&store, tree, &defaults, &mut surfaces, &mut diagnostics);
+    }
     let providers = Providers::read(&source.tree);
+    watched.append(&mut source.watched);
+    // Before they are read, so that no later change goes unnoticed.
+    watched.extend(providers.files(&source.places.home).map(|file| {
+        let meta = host.files.stat(&file).ok();
+        (file, meta)
+    }));
     let loaded = Loaded {
         source,
         surfaces,
@@ -98,19 +141,20 @@ pub(crate) fn load(mut source: Source, rules: Rules) -> Result<Loaded, Error> {
         diagnostics,
         rules,
     };
-    loaded.validate()
+    loaded.validate(host)
 }
 
 fn collect_into(source: &mut Source, rules: &Rules, defaults: &Defaults) -> Collected {
     let found = collect(&mut source.tree, rules, defaults);
-    let secret = found.secret_paths();
-    source.substitute(&|path| secret.contains(path));
+    // Few texts have anything to substitute, so the set is mostly never needed.
+    let secret = OnceCell::new();
+    source.substitute(&|path| secret.get_or_init(|| found.secret_paths()).contains(path));
     found
 }
 
 impl Loaded {
     /// Adds the issues of the sections that are checked strictly, and fails if any is an error.
-    fn validate(mut self) -> Result<Self, Error> {
+    fn validate(mut self, host: &Host) -> Result<Self, Error> {
         let mut issues: Vec<Issue> = Vec::new();
         let providers = &mut self.providers;
         let problems = std::mem::take(&mut providers.problems);
@@ -125,27 +169,16 @@ impl Loaded {
                 .into_iter()
                 .map(|problem| Issue::mismatch(Severity::Warning, problem)),
         );
-        let mut ignored = Vec::new();
-        let judged = judge(
-            &self.surfaces,
-            &self.rules,
-            &self.source.tree,
-            &self.source.env,
-            &mut ignored,
-        );
-        let used: BTreeSet<&str> = judged
-            .iter()
-            .filter(|judged| judged.active.is_ok())
-            .filter_map(|judged| match &judged.surface.content {
-                Content::Reference(reference) => Some(reference.provider()),
-                _ => None,
-            })
-            .collect();
+        let has_problems = |provider: &provider::Provider| !provider.problems.is_empty();
+        let used = match self.providers.declared.values().any(has_problems) {
+            true => self.used_providers(host),
+            false => BTreeSet::new(),
+        };
         for (alias, provider) in &self.providers.declared {
             for problem in &provider.problems {
                 // A typo must never remove a protection unnoticed; a bad value in a provider that
                 // nothing uses only waits to be fixed.
-                let used = used.contains(alias.as_str());
+                let used = used.contains(alias);
                 let fatal = problem.unknown_key || used;
                 let severity = if fatal {
                     Severity::Error
@@ -177,14 +210,16 @@ impl Loaded {
         self.source.finish()?;
         Ok(self)
     }
-}
 
-/// How an activation goes about it.
-#[derive(Debug, Clone)]
-pub(crate) struct ActivateOptions {
-    /// Start no program when the activation is bound to fail already.
-    pub(crate) exec_gate: bool,
-    pub(crate) stop: Stop,
+    /// Aliases that active surfaces refer to.
+    fn used_providers(&self, host: &Host) -> BTreeSet<String> {
+        let judged = self.judged(host.clock.now_ms());
+        let active = judged.iter().filter(|judged| judged.active.is_ok());
+        active
+            .flat_map(|judged| self.refs_of(&judged.surface.content))
+            .map(|reference| reference.provider().to_owned())
+            .collect()
+    }
 }
 
 /// A place in the configuration and the secret it got.
@@ -201,6 +236,21 @@ pub(crate) struct Entry {
 pub(crate) enum State {
     Ready(SecretValue),
     Inactive(String),
+}
+
+impl Entry {
+    /// Whether it says the same, the reason for being inactive included.
+    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
+        let same_state = match (&self.state, &other.state) {
+            (State::Ready(a), State::Ready(b)) => a == b,
+            (State::Inactive(a), State::Inactive(b)) => a == b,
+            _ => false,
+        };
+        same_state
+            && self.origin == other.origin
+            && self.owners == other.owners
+            && self.reference == other.reference
+    }
 }
 
 /// A secret of a snapshot.
@@ -249,465 +299,6 @@ impl Origin {
             Self::Template => "template",
         }
     }
-}
-
-/// Everything an activation produced.
-#[derive(Debug)]
-pub(crate) struct Activated {
-    pub(crate) entries: Vec<Entry>,
-    pub(crate) by_ref: HashMap<String, SecretValue>,
-    /// Literal secrets on inactive places, which typed reads do not show but access rules need.
-    pub(crate) inactive_literals: BTreeMap<String, SecretText>,
-    pub(crate) diagnostics: Vec<Diagnostic>,
-    pub(crate) reports: Vec<ProviderReport>,
-    pub(crate) redaction_hits: usize,
-}
-
-impl Loaded {
-    /// Resolves every active surface, or tells everything that stands against it.
-    pub(crate) fn activate(
-        &self,
-        host: &Host,
-        options: &ActivateOptions,
-    ) -> Result<Activated, ActivationFailure> {
-        let mut diagnostics = self.diagnostics.clone();
-        let source = &self.source;
-        let judged = judge(
-            &self.surfaces,
-            &self.rules,
-            &source.tree,
-            &source.env,
-            &mut diagnostics,
-        );
-        let mut failures = Vec::new();
-        let mut wanted: BTreeSet<SecretRef> = BTreeSet::new();
-        for judged in judged.iter().filter(|judged| judged.active.is_ok()) {
-            self.want(judged, &mut wanted, &mut failures);
-        }
-        let resolver = Resolver {
-            host,
-            env: &source.env,
-            home: &source.places.home,
-            state_dir: &source.places.state,
-            providers: &self.providers,
-            stop: options.stop.clone(),
-            exec_gate: options.exec_gate,
-        };
-        let mut resolution = resolver.resolve(&wanted, !failures.is_empty());
-        self.attribute(&judged, &mut resolution.failures);
-        failures.append(&mut resolution.failures);
-        diagnostics.append(&mut resolution.diagnostics);
-
-        let mut placed = Placed::default();
-        for judged in judged {
-            self.place(
-                judged,
-                &resolution,
-                &mut placed,
-                &mut diagnostics,
-                &mut failures,
-            );
-        }
-        let literals = placed.inactive_literals.values();
-        let known = resolution
-            .values
-            .values()
-            .filter_map(text_of)
-            .chain(literals)
-            .chain(placed.secrets());
-        let mut scrubber = Scrubber::new(known);
-        scrubber.failures(&mut failures);
-        scrubber.diagnostics(&mut diagnostics);
-        let redaction_hits = scrubber.hits;
-
-        if !failures.is_empty() {
-            for failure in &mut failures {
-                failure.declared_at = self.declared_at(failure);
-            }
-            let not_attempted = resolution
-                .not_attempted
-                .iter()
-                .map(ToString::to_string)
-                .collect();
-            let mut failure = ActivationFailure {
-                failures,
-                not_attempted,
-                diagnostics,
-            };
-            failure.sort();
-            return Err(failure);
-        }
-        sort_diagnostics(&mut diagnostics);
-        let by_ref = resolution
-            .values
-            .iter()
-            .filter_map(|(reference, value)| Some((reference.to_string(), secret_of(value)?)))
-            .collect();
-        Ok(Activated {
-            entries: placed.entries,
-            by_ref,
-            inactive_literals: placed.inactive_literals,
-            diagnostics,
-            reports: resolution.reports,
-            redaction_hits,
-        })
-    }
-
-    /// Resolves references beyond the surfaces, such as those of auth profiles. What cannot be
-    /// resolved is left out: whoever uses such a profile is told then.
-    pub(crate) fn resolve_further(
-        &self,
-        host: &Host,
-        stop: Stop,
-        wanted: &BTreeSet<SecretRef>,
-    ) -> Vec<(String, SecretValue)> {
-        let resolver = Resolver {
-            host,
-            env: &self.source.env,
-            home: &self.source.places.home,
-            state_dir: &self.source.places.state,
-            providers: &self.providers,
-            stop,
-            exec_gate: false,
-        };
-        let resolution = resolver.resolve(wanted, false);
-        let values = resolution.values.iter();
-        values
-            .filter_map(|(reference, value)| Some((reference.to_string(), secret_of(value)?)))
-            .collect()
-    }
-
-    /// The references that an active surface needs; what is wrong with it without any I/O.
-    fn want(
-        &self,
-        judged: &Judged<'_>,
-        wanted: &mut BTreeSet<SecretRef>,
-        failures: &mut Vec<Failure>,
-    ) {
-        let path = &judged.surface.path;
-        let fault = match &judged.surface.content {
-            Content::Reference(reference) => {
-                wanted.insert(reference.clone());
-                return;
-            }
-            Content::Template(parts) => {
-                wanted.extend(self.template_refs(parts));
-                return;
-            }
-            Content::Literal(_) => return,
-            Content::Invalid(invalid) => {
-                let fault = Fault::new(invalid.code, format!("{path}: {}", invalid.message));
-                let fault = fault.reason(invalid.reason);
-                match &invalid.hint {
-                    Some(hint) => fault.hint(hint.clone()),
-                    None => fault,
-                }
-            }
-            Content::Unsupported => Fault::new(
-                Code::SecretRefUnsupportedSurface,
-                format!(
-                    "{path} does not accept a secret reference; use a plain string (it may be \"${{NAME}}\")"
-                ),
-            ),
-        };
-        let scope = match judged.surface.content {
-            Content::Unsupported => Scope::Assignment,
-            _ => Scope::Ref,
-        };
-        failures.push(Failure {
-            paths: vec![path.to_string()],
-            owners: judged.owners.clone(),
-            source: None,
-            provider: None,
-            id: None,
-            ..fault.failure(
-                scope,
-                &SecretRef {
-                    source: SecretSource::Env,
-                    provider: String::new(),
-                    id: String::new(),
-                },
-            )
-        });
-    }
-
-    fn template_refs<'a>(&'a self, parts: &'a [Part]) -> impl Iterator<Item = SecretRef> + 'a {
-        let provider = self.providers.defaults.alias(SecretSource::Env);
-        parts.iter().filter_map(move |part| match part {
-            Part::Reference(name) => Some(SecretRef {
-                source: SecretSource::Env,
-                provider: provider.to_owned(),
-                id: name.clone(),
-            }),
-            Part::Literal(_) => None,
-        })
-    }
-
-    /// Adds to every failure who needs its references.
-    fn attribute(&self, judged: &[Judged<'_>], failures: &mut [Failure]) {
-        if failures.is_empty() {
-            return;
-        }
-        let mut users: HashMap<String, Vec<usize>> = HashMap::new();
-        for (index, judged) in judged.iter().enumerate().filter(|(_, j)| j.active.is_ok()) {
-            match &judged.surface.content {
-                Content::Reference(reference) => {
-                    users.entry(reference.to_string()).or_default().push(index);
-                }
-                Content::Template(parts) => {
-                    for reference in self.template_refs(parts) {
-                        users.entry(reference.to_string()).or_default().push(index);
-                    }
-                }
-                _ => {}
-            }
-        }
-        for failure in failures {
-            for label in &failure.refs {
-                for judged in users
-                    .get(label)
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|index| judged.get(*index))
-                {
-                    failure.paths.push(judged.surface.path.to_string());
-                    failure.owners.extend(judged.owners.iter().cloned());
-                }
-            }
-        }
-    }
-
-    /// Puts one surface's value where it belongs, after checking that it fits.
-    fn place(
-        &self,
-        judged: Judged<'_>,
-        resolution: &Resolution,
-        placed: &mut Placed,
-        diagnostics: &mut Vec<Diagnostic>,
-        failures: &mut Vec<Failure>,
-    ) {
-        let surface = judged.surface;
-        let reference = match &surface.content {
-            Content::Reference(reference) => Some(reference.clone()),
-            _ => None,
-        };
-        let origin = match (&surface.content, &reference) {
-            (Content::Template(_), _) => Origin::Template,
-            (_, None) => Origin::Literal,
-            (_, Some(reference)) => match reference.source {
-                SecretSource::Env => Origin::Env,
-                SecretSource::File => Origin::File,
-                SecretSource::Exec => Origin::Exec,
-            },
-        };
-        let value = match (&judged.active, &surface.content) {
-            (Err(reason), content) => {
-                if let Content::Literal(Resolved::Text(text)) = content {
-                    placed
-                        .inactive_literals
-                        .insert(surface.path.to_string(), text.clone());
-                }
-                let state = State::Inactive(reason.clone());
-                let path = surface.path.clone();
-                placed.entries.push(Entry {
-                    path,
-                    state,
-                    origin,
-                    owners: judged.owners,
-                    reference,
-                });
-                return;
-            }
-            (Ok(()), Content::Reference(reference)) => resolution.values.get(reference).cloned(),
-            (Ok(()), Content::Template(parts)) => self.assemble(parts, resolution),
-            (Ok(()), Content::Literal(value)) => Some(value.clone()),
-            (Ok(()), Content::Invalid(_) | Content::Unsupported) => None,
-        };
-        // Without a value there is a failure already.
-        let Some(value) = value else { return };
-        match fit(surface, reference.as_ref(), value, diagnostics) {
-            Ok(value) => {
-                let path = surface.path.clone();
-                let state = State::Ready(value);
-                placed.entries.push(Entry {
-                    path,
-                    state,
-                    origin,
-                    owners: judged.owners,
-                    reference,
-                });
-            }
-            Err(fault) => {
-                let nobody = SecretRef {
-                    source: SecretSource::Env,
-                    provider: String::new(),
-                    id: String::new(),
-                };
-                let scope = match fault.code {
-                    Code::SecretRefRedactedValue => Scope::Ref,
-                    _ => Scope::Assignment,
-                };
-                let mut failure = fault.failure(scope, reference.as_ref().unwrap_or(&nobody));
-                if reference.is_none() {
-                    (failure.source, failure.provider, failure.id) = (None, None, None);
-                }
-                failure.refs = reference.iter().map(ToString::to_string).collect();
-                failure.paths = vec![surface.path.to_string()];
-                failure.owners = judged.owners;
-                failures.push(failure);
-            }
-        }
-    }
-
-    fn assemble(&self, parts: &[Part], resolution: &Resolution) -> Option<Resolved> {
-        let mut text = Zeroizing::new(String::new());
-        let mut references = self.template_refs(parts);
-        for part in parts {
-            match part {
-                Part::Literal(literal) => push_wiping(&mut text, literal),
-                Part::Reference(_) => match resolution.values.get(&references.next()?)? {
-                    Resolved::Text(value) => push_wiping(&mut text, value.expose()),
-                    _ => return None,
-                },
-            }
-        }
-        Some(Resolved::Text(SecretText::from_zeroizing(text)))
-    }
-
-    /// Where a failure's provider is declared.
-    fn declared_at(&self, failure: &Failure) -> Option<(std::path::PathBuf, crate::json::Place)> {
-        match (failure.scope, &failure.provider) {
-            (Scope::Provider, Some(alias)) if self.providers.declared.contains_key(alias) => self
-                .source
-                .locate(&Path::new(["secrets", "providers", alias])),
-            _ => self.source.locate(&Path::parse(failure.paths.first()?)?),
-        }
-    }
-}
-
-/// Appends without leaving the old buffer behind when it has to grow.
-fn push_wiping(text: &mut Zeroizing<String>, more: &str) {
-    if text.capacity() - text.len() < more.len() {
-        let mut larger = Zeroizing::new(String::with_capacity((text.len() + more.len()) * 2));
-        larger.push_str(text);
-        *text = larger;
-    }
-    text.push_str(more);
-}
-
-#[derive(Default)]
-struct Placed {
-    entries: Vec<Entry>,
-    inactive_literals: BTreeMap<String, SecretText>,
-}
-
-impl Placed {
-    fn secrets(&self) -> impl Iterator<Item = &SecretText> {
-        self.entries.iter().filter_map(|entry| match &entry.state {
-            State::Ready(value) => Some(&value.text),
-            State::Inactive(_) => None,
-        })
-    }
-}
-
-fn text_of(value: &Resolved) -> Option<&SecretText> {
-    match value {
-        Resolved::Text(text) | Resolved::Object(text) => Some(text),
-        Resolved::Other(_) => None,
-    }
-}
-
-fn secret_of(value: &Resolved) -> Option<SecretValue> {
-    match value {
-        Resolved::Text(text) => Some(SecretValue {
-            text: text.clone(),
-            is_json: false,
-        }),
-        Resolved::Object(text) => Some(SecretValue {
-            text: text.clone(),
-            is_json: true,
-        }),
-        Resolved::Other(_) => None,
-    }
-}
-
-/// Texts that stand for a hidden secret in somebody's output.
-const PLACEHOLDERS: &[&str] = &[
-    REDACTED,
-    "REDACTED",
-    "xoxb-REDACTED",
-    "xapp-REDACTED",
-    "***",
-    "[redacted]",
-    "[REDACTED]",
-    "<redacted>",
-    "[REDACTED_PRIVATE_KEY]",
-    "[REDACTED CREDENTIAL]",
-];
-
-/// The value as the surface wants it, or why it does not fit.
-fn fit(
-    surface: &Surface,
-    reference: Option<&SecretRef>,
-    value: Resolved,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Result<SecretValue, Fault> {
-    let path = &surface.path;
-    let label = reference.map_or_else(|| "the value".to_owned(), ToString::to_string);
-    let wrong_type = |actual: &str| {
-        let message =
-            format!("{path}: {label} resolved to {actual}, a non-empty string is required");
-        let fault = Fault::new(Code::SecretRefValueType, message).detail("actual", actual);
-        match actual {
-            "number" | "boolean" => fault.hint("quote the value in the secrets file"),
-            _ => fault,
-        }
-    };
-    let text = match value {
-        Resolved::Object(text) if surface.expected == Expected::TextOrObject => {
-            return Ok(SecretValue {
-                text,
-                is_json: true,
-            });
-        }
-        Resolved::Object(_) => return Err(wrong_type("object")),
-        Resolved::Other(actual) => return Err(wrong_type(actual)),
-        Resolved::Text(text) => text,
-    };
-    let trimmed = text.expose().trim();
-    if trimmed.is_empty() {
-        return Err(wrong_type("empty"));
-    }
-    if PLACEHOLDERS.contains(&trimmed) {
-        let message =
-            format!("{path}: {label} resolved to a redaction placeholder, not a credential");
-        return Err(Fault::new(Code::SecretRefRedactedValue, message));
-    }
-    let mut note = |code: Code, what: &str| {
-        let message = format!("{path}: {label} {what}");
-        diagnostics.push(Diagnostic::new(code, Severity::Warning, path, message));
-    };
-    let line_break = trimmed.contains(['\n', '\r']);
-    if !surface.multiline && (trimmed.len() != text.len() || line_break) {
-        note(
-            Code::SecretsValueWhitespace,
-            "has white space at its ends or a line break inside",
-        );
-    }
-    if text
-        .expose()
-        .chars()
-        .any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
-    {
-        note(
-            Code::SecretsValueControlChars,
-            "contains control characters",
-        );
-    }
-    Ok(SecretValue {
-        text,
-        is_json: false,
-    })
 }
 
 /// The longest time an activation may take, as a point on the host's monotonic clock.

@@ -52,18 +52,18 @@ impl PatternIndex {
     }
 
     /// Adds a pattern under a number.
-    pub(super) fn add(&mut self, pattern: &str, number: usize) {
+    pub(super) fn add(&mut self, steps: &[Step], number: usize) {
         if self.nodes.is_empty() {
             self.nodes.push(Node::default());
         }
         let mut at = 0;
-        for step in steps(pattern) {
+        for step in steps {
             let fresh = self.nodes.len();
             let Some(node) = self.nodes.get_mut(at) else {
                 return;
             };
             let next = match step {
-                Step::Literal(name) => *node.literal.entry(name).or_insert(fresh),
+                Step::Literal(name) => *node.literal.entry(name.clone()).or_insert(fresh),
                 Step::AnyKey => *node.any_key.get_or_insert(fresh),
                 Step::AnyIndex => *node.any_index.get_or_insert(fresh),
             };
@@ -99,30 +99,65 @@ impl PatternIndex {
             .collect()
     }
 
-    /// The patterns that end at a position, lowest number first.
-    pub(super) fn ends(&self, position: &Position) -> Option<usize> {
-        position
-            .iter()
-            .filter_map(|at| self.nodes.get(*at)?.ends.iter().min())
-            .min()
-            .copied()
+    /// The lowest number of the patterns that end at a position.
+    pub(super) fn first(&self, position: &Position) -> Option<usize> {
+        self.ends(position).min()
+    }
+
+    /// The numbers of all patterns that end at a position.
+    pub(super) fn ends<'a>(&'a self, position: &'a Position) -> impl Iterator<Item = usize> + 'a {
+        let nodes = position.iter().filter_map(|at| self.nodes.get(*at));
+        nodes.flat_map(|node| node.ends.iter().copied())
     }
 }
 
+/// Whether a pattern fits a path.
+pub(super) fn fits(steps: &[Step], segments: &[String]) -> bool {
+    steps.len() == segments.len()
+        && steps
+            .iter()
+            .zip(segments)
+            .all(|(step, segment)| match step {
+                Step::Literal(text) => text == segment,
+                Step::AnyKey => true,
+                Step::AnyIndex => segment.bytes().all(|b| b.is_ascii_digit()),
+            })
+}
+
 /// The segments of a path that the pattern's wildcards matched, in order.
-pub(super) fn captures<'a>(pattern: &str, segments: &'a [String]) -> Vec<&'a str> {
-    let wild = steps(pattern).into_iter().zip(segments);
-    wild.filter(|(step, _)| !matches!(step, Step::Literal(_)))
+pub(super) fn captures<'a>(steps: &[Step], segments: &'a [String]) -> Vec<&'a str> {
+    steps
+        .iter()
+        .zip(segments)
+        .filter(|(step, _)| !matches!(step, Step::Literal(_)))
         .map(|(_, text)| text.as_str())
         .collect()
 }
 
 /// Replaces `{0}`, `{1}`, … by captures.
 pub(super) fn fill(text: &str, captures: &[&str]) -> String {
-    let mut filled = text.to_owned();
-    for (number, capture) in captures.iter().enumerate() {
-        filled = filled.replace(&format!("{{{number}}}"), capture);
+    if !text.contains('{') {
+        return text.to_owned();
     }
+    let mut filled = String::with_capacity(text.len() + 16);
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        filled.push_str(before);
+        let capture = after
+            .split_once('}')
+            .and_then(|(number, tail)| Some((captures.get(number.parse::<usize>().ok()?)?, tail)));
+        match capture {
+            Some((capture, tail)) => {
+                filled.push_str(capture);
+                rest = tail;
+            }
+            None => {
+                filled.push('{');
+                rest = after;
+            }
+        }
+    }
+    filled.push_str(rest);
     filled
 }
 
@@ -138,15 +173,15 @@ mod tests {
                 Err(_) => index.key(&at, segment),
             };
         }
-        index.ends(&at)
+        index.first(&at)
     }
 
     #[test]
     fn patterns_match_exactly() {
         let mut index = PatternIndex::default();
-        index.add("models.providers.*.apiKey", 0);
-        index.add("agents.list[].x.apiKey", 1);
-        index.add("models.providers.special.apiKey", 2);
+        index.add(&steps("models.providers.*.apiKey"), 0);
+        index.add(&steps("agents.list[].x.apiKey"), 1);
+        index.add(&steps("models.providers.special.apiKey"), 2);
         assert_eq!(
             find(&index, &["models", "providers", "p", "apiKey"]),
             Some(0)
@@ -169,7 +204,11 @@ mod tests {
     #[test]
     fn captures_fill_owners() {
         let path = ["agents", "list", "3", "x", "y"].map(str::to_owned);
-        assert_eq!(captures("agents.list[].*.y", &path), ["3", "x"]);
+        assert_eq!(captures(&steps("agents.list[].*.y"), &path), ["3", "x"]);
         assert_eq!(fill("a:{0}/{1}", &["3", "x"]), "a:3/x");
+        assert_eq!(fill("{0}{agent}{9", &["{1}"]), "{1}{agent}{9");
+        assert!(fits(&steps("agents.list[].*.y"), &path));
+        assert!(!fits(&steps("agents.list[].*"), &path));
+        assert!(!fits(&steps("agents.list[].x.z"), &path));
     }
 }

@@ -1,13 +1,14 @@
 //! `secrets.providers`, `secrets.defaults` and `secrets.resolution`: reading and looking up.
 
 use std::collections::BTreeMap;
+use std::path::{Path as FilePath, PathBuf};
 
 use serde_json::{Map, Value};
 
 use super::failure::Fault;
-use super::reference::{Defaults, SecretRef, SecretSource, is_alias, is_env_id};
+use super::reference::{Defaults, SecretSource, is_alias, is_env_id};
 use super::sensitive::is_sensitive_env;
-use crate::config::{Part, split_references};
+use crate::config::{Part, expand_home, split_references};
 use crate::error::Code;
 use crate::json::{Fields, Mismatch, Path, lookup};
 use crate::text::closest;
@@ -151,13 +152,21 @@ impl Providers {
         }
     }
 
-    /// The provider of a reference.
-    pub(crate) fn find(&self, reference: &SecretRef) -> Result<Found<'_>, Fault> {
-        let alias = reference.provider.as_str();
+    /// The paths of all declared secrets files.
+    pub(super) fn files<'a>(&'a self, home: &'a FilePath) -> impl Iterator<Item = PathBuf> + 'a {
+        self.declared.values().filter_map(|provider| {
+            let Settings::File(settings) = &provider.settings else {
+                return None;
+            };
+            let path = expand_home(&settings.path.path, home);
+            path.is_absolute().then_some(path)
+        })
+    }
+
+    /// The provider of an alias, as references of a source need it.
+    pub(crate) fn find(&self, source: SecretSource, alias: &str) -> Result<Found<'_>, Fault> {
         let declared = self.declared.get(alias);
-        if let Some(provider) =
-            declared.filter(|provider| provider.source == Some(reference.source))
-        {
+        if let Some(provider) = declared.filter(|provider| provider.source == Some(source)) {
             return match provider.problems.first() {
                 None => Ok(Found::Declared(&provider.settings)),
                 Some(problem) => Err(Fault::new(
@@ -173,11 +182,11 @@ impl Providers {
             };
         }
         // The built-in provider stays reachable even if its alias is declared for another source.
-        if reference.source == SecretSource::Env && alias == self.defaults.alias(SecretSource::Env)
-        {
+        if source == SecretSource::Env && alias == self.defaults.alias(SecretSource::Env) {
             return Ok(Found::BuiltInEnv);
         }
-        let source = reference.source.as_str();
+        let wanted = source;
+        let source = wanted.as_str();
         if let Some(other) = declared.and_then(|provider| provider.source) {
             return Err(Fault::new(
                 Code::SecretProviderSourceMismatch,
@@ -190,7 +199,7 @@ impl Providers {
         let same: Vec<&str> = self
             .declared
             .iter()
-            .filter(|(_, provider)| provider.source == Some(reference.source))
+            .filter(|(_, provider)| provider.source == Some(wanted))
             .map(|(alias, _)| alias.as_str())
             .collect();
         let mut hint = match same.as_slice() {

@@ -5,11 +5,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use super::exec::ExecProvider;
 use super::failure::{Diagnostic, Failure, Fault, Scope};
 use super::file;
+use super::path_policy::{PathKind, PathPolicy};
+use super::progress::Progress;
 use super::provider::{EnvSettings, ExecSettings, FileSettings, Found, Providers, Settings};
 use super::reference::{SecretRef, SecretSource};
 use super::value::Resolved;
@@ -17,7 +20,6 @@ use crate::config::{EnvView, Severity};
 use crate::error::Code;
 use crate::host::{Cancel, Host};
 use crate::json::Path as ConfigPath;
-use crate::text::SecretText;
 
 pub(super) type IdResult = Result<Resolved, Fault>;
 
@@ -31,12 +33,13 @@ pub(super) struct GroupResult {
     pub(super) runs: usize,
 }
 
-/// What ends an activation early.
+/// What ends an activation early, and who looks on.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stop {
     /// On the host's monotonic clock.
     pub(crate) deadline: Option<Duration>,
     pub(crate) cancel: Cancel,
+    pub(crate) progress: Progress,
 }
 
 impl Stop {
@@ -75,19 +78,50 @@ pub(crate) struct Resolver<'a> {
     pub(crate) state_dir: &'a Path,
     pub(crate) providers: &'a Providers,
     pub(crate) stop: Stop,
-    /// Run no program when the resolution is bound to fail already.
-    pub(crate) exec_gate: bool,
+    pub(crate) exec: ExecMode,
+}
+
+/// Whether programs are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ExecMode {
+    /// Always.
+    Always,
+    /// Never; only their settings and paths are checked.
+    Check,
+    /// Unless the resolution is bound to fail already.
+    Gated,
 }
 
 /// The outcome of a resolution, before the values are put where they belong.
 #[derive(Debug, Default)]
 pub(crate) struct Resolution {
-    pub(crate) values: HashMap<SecretRef, Resolved>,
+    pub(crate) values: HashMap<SecretRef, Resolved, RandomState>,
     /// Failures by what they are about: `refs` is filled, paths and owners are not.
     pub(crate) failures: Vec<Failure>,
     pub(crate) not_attempted: BTreeSet<SecretRef>,
+    /// References whose programs were checked but not run.
+    pub(crate) unchecked: BTreeSet<SecretRef>,
     pub(crate) diagnostics: Vec<Diagnostic>,
     pub(crate) reports: Vec<ProviderReport>,
+}
+
+impl Resolution {
+    /// Adds reports of a further round; each provider has one.
+    pub(super) fn add_reports(&mut self, reports: Vec<ProviderReport>) {
+        for report in reports {
+            let same = |known: &&mut ProviderReport| {
+                (known.source, &known.provider) == (report.source, &report.provider)
+            };
+            match self.reports.iter_mut().find(same) {
+                Some(known) => {
+                    known.refs += report.refs;
+                    known.runs += report.runs;
+                    known.elapsed_ms += report.elapsed_ms;
+                }
+                None => self.reports.push(report),
+            }
+        }
+    }
 }
 
 /// What one provider did.
@@ -127,8 +161,12 @@ enum GroupSettings<'a> {
 }
 
 impl Resolver<'_> {
-    /// Resolves references. `bound_to_fail`: something else has failed already.
-    pub(crate) fn resolve(&self, refs: &BTreeSet<SecretRef>, bound_to_fail: bool) -> Resolution {
+    /// Resolves distinct references. `bound_to_fail`: something else has failed already.
+    pub(crate) fn resolve<'b>(
+        &'b self,
+        refs: impl ExactSizeIterator<Item = &'b SecretRef>,
+        bound_to_fail: bool,
+    ) -> Resolution {
         let mut resolution = Resolution::default();
         if refs.len() > MAX_REFS {
             let message = format!(
@@ -136,11 +174,8 @@ impl Resolver<'_> {
                 refs.len()
             );
             let fault = Fault::new(Code::SecretProviderLimit, message).reason("total_refs");
-            if let Some(first) = refs.first() {
-                let mut failure = fault.failure(Scope::Activation, first);
-                (failure.source, failure.provider, failure.id) = (None, None, None);
-                resolution.failures.push(failure);
-            }
+            let failure = fault.failure(Scope::Activation, None);
+            resolution.failures.push(failure);
             return resolution;
         }
         let groups = self.groups(refs, &mut resolution);
@@ -151,10 +186,15 @@ impl Resolver<'_> {
             .into_iter()
             .partition(|group| group.source == SecretSource::File);
         for group in &env {
-            self.collect(group, self.run(group), Duration::ZERO, &mut resolution);
+            self.variables(group, &mut resolution);
         }
         self.run_all(&file, &mut resolution);
-        if self.exec_gate && (bound_to_fail || !resolution.failures.is_empty()) {
+        if self.exec == ExecMode::Check {
+            for group in &exec {
+                self.check(group, &mut resolution);
+            }
+        } else if self.exec == ExecMode::Gated && (bound_to_fail || !resolution.failures.is_empty())
+        {
             for group in &exec {
                 resolution
                     .not_attempted
@@ -166,55 +206,56 @@ impl Resolver<'_> {
         resolution
     }
 
+    /// The references by provider: groups by source and alias, ids in order where a program is
+    /// shown them.
     fn groups<'b>(
         &'b self,
-        refs: &'b BTreeSet<SecretRef>,
+        refs: impl Iterator<Item = &'b SecretRef>,
         resolution: &mut Resolution,
     ) -> Vec<Group<'b>> {
-        let mut groups: Vec<Group<'_>> = Vec::new();
-        let mut refused: Option<(SecretSource, &str)> = None;
-        // The set is ordered by source, alias and id, so groups are runs of it.
+        let mut by_provider: Vec<((SecretSource, &str), Vec<&SecretRef>)> = Vec::new();
+        let mut index: HashMap<(SecretSource, &str), usize, RandomState> = HashMap::default();
         for reference in refs {
-            let key = (reference.source, reference.provider.as_str());
-            if let Some(group) = groups
-                .last_mut()
-                .filter(|group| (group.source, group.alias) == key)
-            {
-                group.refs.push(reference);
+            let key = (reference.source(), reference.provider());
+            // References of one provider usually stand together.
+            if let Some((_, refs)) = by_provider.last_mut().filter(|(last, _)| *last == key) {
+                refs.push(reference);
                 continue;
             }
-            if refused == Some(key) {
-                if let Some(failure) = resolution.failures.last_mut() {
-                    failure.refs.push(reference.to_string());
-                }
-                continue;
+            let at = *index.entry(key).or_insert(by_provider.len());
+            match by_provider.get_mut(at) {
+                Some((_, refs)) => refs.push(reference),
+                None => by_provider.push((key, vec![reference])),
             }
-            let settings = match self.providers.find(reference) {
+        }
+        by_provider.sort_by_key(|(key, _)| *key);
+        let mut groups: Vec<Group<'_>> = Vec::with_capacity(by_provider.len());
+        for ((source, alias), mut refs) in by_provider {
+            let settings = match self.providers.find(source, alias) {
                 Ok(Found::BuiltInEnv) => GroupSettings::Env(None),
                 Ok(Found::Declared(Settings::Env(settings))) => GroupSettings::Env(Some(settings)),
                 Ok(Found::Declared(Settings::File(settings))) => GroupSettings::File(settings),
-                Ok(Found::Declared(Settings::Exec(settings))) => GroupSettings::Exec(settings),
+                Ok(Found::Declared(Settings::Exec(settings))) => {
+                    refs.sort_unstable();
+                    GroupSettings::Exec(settings)
+                }
                 Ok(Found::Declared(Settings::Unusable)) => {
-                    refused = Some(key);
-                    let message = format!("secrets.providers.{} is invalid", reference.provider);
+                    let message = format!("secrets.providers.{alias} is invalid");
                     let fault = Fault::new(Code::SecretProviderInvalid, message);
-                    resolution
-                        .failures
-                        .push(with_refs(fault, Scope::Provider, &[reference]));
+                    let failure = with_refs(fault, Scope::Provider, &refs);
+                    resolution.failures.push(failure);
                     continue;
                 }
                 Err(fault) => {
-                    refused = Some(key);
-                    resolution
-                        .failures
-                        .push(with_refs(fault, Scope::Provider, &[reference]));
+                    let failure = with_refs(fault, Scope::Provider, &refs);
+                    resolution.failures.push(failure);
                     continue;
                 }
             };
             groups.push(Group {
-                source: key.0,
-                alias: key.1,
-                refs: vec![reference],
+                source,
+                alias,
+                refs,
                 settings,
             });
         }
@@ -224,6 +265,7 @@ impl Resolver<'_> {
     /// Runs groups side by side; results are taken in the groups' order whatever the timing.
     fn run_all(&self, groups: &[Group<'_>], resolution: &mut Resolution) {
         let workers = self.providers.limits.concurrency.min(groups.len());
+        self.stop.progress.expect(groups.len());
         let results: Vec<Slot> = groups.iter().map(|_| Slot::default()).collect();
         let next = AtomicUsize::new(0);
         let work = || {
@@ -232,7 +274,10 @@ impl Resolver<'_> {
                 groups.get(index).zip(results.get(index))
             } {
                 let start = self.host.clock.monotonic();
+                let progress = &self.stop.progress;
+                progress.start(group.source, group.alias, start);
                 let result = self.run(group);
+                progress.finish(group.source, group.alias);
                 *slot.lock() = Some((result, self.host.clock.monotonic().saturating_sub(start)));
             }
         };
@@ -263,22 +308,13 @@ impl Resolver<'_> {
     }
 
     fn run(&self, group: &Group<'_>) -> Result<GroupResult, Fault> {
-        let ids: Vec<&str> = group
-            .refs
-            .iter()
-            .map(|reference| reference.id.as_str())
-            .collect();
-        if group.source != SecretSource::Env && self.stop.is_over(self.host) {
+        let ids: Vec<&str> = group.refs.iter().map(|reference| reference.id()).collect();
+        if self.stop.is_over(self.host) {
             return Err(self.stop.fault(group.alias));
         }
         match group.settings {
-            GroupSettings::Env(settings) => {
-                let one = |id: &&str| ((*id).to_owned(), self.variable(group.alias, settings, id));
-                Ok(GroupResult {
-                    values: ids.iter().map(one).collect(),
-                    ..GroupResult::default()
-                })
-            }
+            // Variables need no provider to be asked; see `variables`.
+            GroupSettings::Env(_) => Ok(GroupResult::default()),
             GroupSettings::File(settings) => {
                 let budget = self.stop.remaining(self.host);
                 file::resolve(self.host, self.home, group.alias, settings, &ids, budget)
@@ -296,7 +332,63 @@ impl Resolver<'_> {
         }
     }
 
-    fn variable(&self, alias: &str, settings: Option<&EnvSettings>, name: &str) -> IdResult {
+    /// Looks variables up, on the calling thread.
+    fn variables(&self, group: &Group<'_>, resolution: &mut Resolution) {
+        let GroupSettings::Env(settings) = group.settings else {
+            return;
+        };
+        resolution.values.reserve(group.refs.len());
+        for reference in &group.refs {
+            match self.variable(group.alias, settings, reference.id()) {
+                Ok(value) => {
+                    resolution.values.insert((*reference).clone(), value);
+                }
+                Err(fault) => {
+                    let failure = with_refs(fault, Scope::Ref, &[reference]);
+                    resolution.failures.push(failure);
+                }
+            }
+        }
+        resolution.reports.push(ProviderReport {
+            source: SecretSource::Env,
+            provider: group.alias.to_owned(),
+            refs: group.refs.len(),
+            runs: 0,
+            elapsed_ms: 0,
+        });
+    }
+
+    /// Judges a program without running it.
+    fn check(&self, group: &Group<'_>, resolution: &mut Resolution) {
+        let GroupSettings::Exec(settings) = group.settings else {
+            return;
+        };
+        let policy = PathPolicy {
+            host: self.host,
+            home: self.home,
+            alias: group.alias,
+            kind: PathKind::Exec,
+            settings: &settings.path,
+        };
+        match policy.check() {
+            Ok(_) => {
+                let refs = group.refs.iter().copied().cloned();
+                resolution.unchecked.extend(refs);
+            }
+            Err(fault) => {
+                let failure = with_refs(fault, Scope::Provider, &group.refs);
+                resolution.failures.push(failure);
+            }
+        }
+    }
+
+    /// Looks one variable up.
+    pub(super) fn variable(
+        &self,
+        alias: &str,
+        settings: Option<&EnvSettings>,
+        name: &str,
+    ) -> IdResult {
         let allowlist = settings.and_then(|settings| settings.allowlist.as_ref());
         if allowlist.is_some_and(|names| !names.iter().any(|allowed| allowed == name)) {
             let message = format!(
@@ -306,8 +398,8 @@ impl Resolver<'_> {
                 .reason("allowlist")
                 .hint(format!("add \"{name}\" to the allowlist")));
         }
-        match self.env.non_blank(name) {
-            Some(value) => Ok(Resolved::Text(SecretText::new(value.to_owned()))),
+        match self.env.secret(name) {
+            Some(value) => Ok(Resolved::Text(value.clone())),
             None => {
                 let dotenv = self.state_dir.join(".env");
                 let message = format!("environment variable {name} is missing or empty");
@@ -354,7 +446,7 @@ impl Resolver<'_> {
                 report.runs = result.runs;
                 self.diagnose(group, &result, resolution);
                 for reference in &group.refs {
-                    match result.values.remove(&reference.id) {
+                    match result.values.remove(reference.id()) {
                         Some(Ok(value)) => {
                             resolution.values.insert((*reference).clone(), value);
                         }
@@ -405,16 +497,8 @@ impl Resolver<'_> {
 
 fn with_refs(fault: Fault, scope: Scope, refs: &[&SecretRef]) -> Failure {
     let labels = refs.iter().map(ToString::to_string).collect();
-    let Some(first) = refs.first() else {
-        // Groups are never empty; this keeps the function total.
-        let nobody = SecretRef {
-            source: SecretSource::Env,
-            provider: String::new(),
-            id: String::new(),
-        };
-        return fault.failure(scope, &nobody);
-    };
-    let mut failure = fault.failure(scope, first);
-    failure.refs = labels;
-    failure
+    Failure {
+        refs: labels,
+        ..fault.failure(scope, refs.first().copied())
+    }
 }

@@ -49,7 +49,7 @@ pub(crate) fn find_directive(
     if let Some(command) = commands.iter().find(is_model) {
         let (argument, end) = argument(message, command.end);
         return Some(Found {
-            directive: directive(argument, is_profile),
+            directive: directive(&argument, is_profile),
             rest: without(message, command.start, end),
         });
     }
@@ -153,8 +153,8 @@ fn quoted(text: &str) -> Option<(String, usize)> {
     None
 }
 
-fn directive(pieces: Vec<Piece>, is_profile: &dyn Fn(&str) -> bool) -> Result<Directive> {
-    let (model, profile) = match pieces.as_slice() {
+fn directive(pieces: &[Piece], is_profile: &dyn Fn(&str) -> bool) -> Result<Directive> {
+    let (model, profile) = match pieces {
         [] => return Ok(Directive::Show),
         [
             Piece::Quoted(model),

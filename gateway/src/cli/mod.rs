@@ -4,6 +4,8 @@ mod gateway;
 mod logger;
 mod models_auth;
 mod output;
+mod secrets;
+mod security;
 
 use std::process::ExitCode;
 
@@ -27,6 +29,8 @@ pub(crate) fn main() -> ExitCode {
             gateway::run(inner)
         }
         Some(("models", matches)) => models_auth::run(matches),
+        Some(("secrets", matches)) => secrets::run(matches),
+        Some(("security", matches)) => security::run(matches),
         _ => {
             print(&command().render_help().to_string());
             Ok(0)
@@ -82,6 +86,8 @@ fn command() -> Command {
         ])
         .subcommand(gateway::command())
         .subcommand(models_auth::command())
+        .subcommand(secrets::command())
+        .subcommand(security::command())
 }
 
 /// An option with a value.
@@ -135,6 +141,11 @@ mod tests {
             (&["gateway", "run", "--port", "70000"], 64),
             (&["gateway", "run", "--host", "gw.example"], 64),
             (&["gateway", "run", "extra"], 64),
+            (&["secrets", "audit", "--help"], 0),
+            (&["secrets", "audit", "--chek"], 64),
+            (&["secrets", "apply"], 64),
+            (&["secrets", "reload", "--timeout", "abc"], 64),
+            (&["secrets", "reload", "--token-file", "f"], 64),
         ] {
             let error = command()
                 .try_get_matches_from([&["openclaw-auth"], line].concat())

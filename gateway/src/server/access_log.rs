@@ -7,6 +7,7 @@ use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use openclaw_auth::Code;
 use openclaw_auth::host::Clock;
@@ -14,14 +15,18 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::body::BodyFate;
-use super::connection::Busy;
 use super::core_api::Identity;
+use super::link::Busy;
+use super::metrics::{Ended, Metrics};
+use super::state::State;
 
 /// Where the lines go.
 pub(crate) struct AccessLog {
     clock: Arc<dyn Clock>,
     path: Option<PathBuf>,
     sink: Mutex<Sink>,
+    /// Lines that are not written yet; always taken before `sink`.
+    pending: Mutex<Vec<u8>>,
     refusals: Mutex<Refusals>,
 }
 
@@ -47,6 +52,7 @@ impl AccessLog {
             clock,
             path,
             sink: Mutex::new(sink),
+            pending: Mutex::default(),
             refusals: Mutex::default(),
         })
     }
@@ -59,6 +65,7 @@ impl AccessLog {
             clock,
             path: None,
             sink,
+            pending: Mutex::default(),
             refusals: Mutex::default(),
         }
     }
@@ -66,6 +73,7 @@ impl AccessLog {
     /// What was written so far.
     #[cfg(test)]
     pub(crate) fn text(&self) -> String {
+        self.flush();
         match &*self.sink.lock() {
             Sink::Memory(bytes) => String::from_utf8(bytes.clone()).unwrap(),
             _ => String::new(),
@@ -79,9 +87,27 @@ impl AccessLog {
     /// When the file cannot be opened; the old one stays in use.
     pub(crate) fn reopen(&self) -> io::Result<()> {
         if let Some(path) = &self.path {
+            self.flush();
             *self.sink.lock() = Sink::File(append_to(path)?);
         }
         Ok(())
+    }
+
+    /// The time in milliseconds since 1970.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    /// Writes how many denials were left out, once their second is over; at a stop, at once.
+    pub(crate) fn summarise(&self, is_stopping: bool) {
+        let now = self.clock.now_ms();
+        let over = if is_stopping { u64::MAX } else { now / 1000 };
+        let skipped = self.refusals.lock().take_skipped(over);
+        for (code, skipped) in skipped {
+            let mut line = String::new();
+            summary(&mut line, now, code, skipped);
+            self.write(line.as_bytes());
+        }
     }
 
     fn finish(&self, record: &Record) {
@@ -92,14 +118,12 @@ impl AccessLog {
         {
             let verdict = self.refusals.lock().admit(code, now / 1000);
             if let Some(skipped) = verdict.skipped_before {
-                let mut fields = Fields::begin(&mut line);
-                fields.number("ts", now);
-                fields.text("level", "warn");
-                fields.text("code", code.as_str());
-                fields.number("suppressed", skipped);
-                fields.end();
+                summary(&mut line, now, code, skipped);
             }
             if !verdict.shown {
+                if !line.is_empty() {
+                    self.write(line.as_bytes());
+                }
                 return;
             }
         }
@@ -107,18 +131,52 @@ impl AccessLog {
         self.write(line.as_bytes());
     }
 
-    /// A log that cannot be written must not stop the gateway: the line is lost.
+    /// Keeps a line until the next [`AccessLog::flush`], or until there are many.
     fn write(&self, line: &[u8]) {
+        let mut pending = self.pending.lock();
+        pending.extend_from_slice(line);
+        if pending.len() >= PENDING {
+            self.write_out(&mut pending);
+        }
+    }
+
+    /// Writes what is pending. The server does so ten times per second and at its end.
+    pub(crate) fn flush(&self) {
+        self.write_out(&mut self.pending.lock());
+    }
+
+    /// A log that cannot be written must not stop the gateway: the lines are lost.
+    fn write_out(&self, pending: &mut Vec<u8>) {
+        if pending.is_empty() {
+            return;
+        }
         let lost = match &mut *self.sink.lock() {
-            Sink::Stderr => io::stderr().write_all(line),
-            Sink::File(file) => file.write_all(line),
+            Sink::Stderr => io::stderr().write_all(pending),
+            Sink::File(file) => file.write_all(pending),
             #[cfg(test)]
-            Sink::Memory(bytes) => bytes.write_all(line),
+            Sink::Memory(bytes) => bytes.write_all(pending),
         };
         if let Err(error) = lost {
             log::error!("the access log cannot be written: {}", error.kind());
         }
+        pending.clear();
     }
+}
+
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+/// A line in place of the denials that were left out.
+fn summary(line: &mut String, now: u64, code: Code, skipped: u64) {
+    let mut fields = Fields::begin(line);
+    fields.number("ts", now);
+    fields.text("level", "warn");
+    fields.text("code", code.as_str());
+    fields.number("suppressed", skipped);
+    fields.end();
 }
 
 fn append_to(path: &Path) -> io::Result<File> {
@@ -128,6 +186,9 @@ fn append_to(path: &Path) -> io::Result<File> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
 }
+
+/// Bytes that are written without waiting for more.
+const PENDING: usize = 16 * 1024;
 
 /// Denials per second and code that are logged one by one; the rest is counted.
 const SHOWN_PER_SECOND: u32 = 20;
@@ -148,6 +209,14 @@ struct Verdict {
 }
 
 impl Refusals {
+    /// Takes what was left out before this second.
+    fn take_skipped(&mut self, before: u64) -> Vec<(Code, u64)> {
+        let over = self.0.iter_mut();
+        over.filter(|(_, tally)| tally.second < before && tally.skipped > 0)
+            .map(|(code, tally)| (*code, std::mem::take(&mut tally.skipped)))
+            .collect()
+    }
+
     fn admit(&mut self, code: Code, second: u64) -> Verdict {
         let tally = self.0.entry(code).or_default();
         let mut skipped_before = None;
@@ -175,13 +244,15 @@ impl Refusals {
 /// What the log line of one request will say. Written when dropped.
 pub(crate) struct Record {
     log: Arc<AccessLog>,
+    metrics: Arc<Metrics>,
     started: Instant,
+    route: &'static str,
     request_id: String,
     peer: IpAddr,
     verb: String,
     path: String,
     websocket: bool,
-    identity: Option<Identity>,
+    caller: Option<Caller>,
     status: Option<u16>,
     code: Option<Code>,
     denied: bool,
@@ -189,11 +260,18 @@ pub(crate) struct Record {
     complete: bool,
     body: Option<Arc<BodyFate>>,
     bytes_out: u64,
-    first_byte_ms: Option<u64>,
+    first_byte: Option<Duration>,
     provider: Option<String>,
     attempts: u32,
     generation: u64,
     busy: Option<Busy>,
+}
+
+/// What the line says about the caller.
+struct Caller {
+    method: &'static str,
+    user: Option<String>,
+    client_ip: Option<IpAddr>,
 }
 
 /// What is known about a request when it arrives.
@@ -214,16 +292,18 @@ pub(crate) struct Arrival<'a> {
 
 impl Record {
     /// Begins the record of a request.
-    pub(crate) fn begin(log: Arc<AccessLog>, arrival: Arrival<'_>) -> Self {
+    pub(crate) fn begin(state: &State, arrival: Arrival<'_>) -> Self {
         Self {
-            log,
+            log: Arc::clone(&state.log),
+            metrics: Arc::clone(&state.metrics),
             started: Instant::now(),
+            route: "other",
             request_id: arrival.request_id,
             peer: arrival.peer.to_canonical(),
             verb: arrival.verb.chars().take(20).collect(),
             path: arrival.path.chars().take(256).collect(),
             websocket: arrival.websocket,
-            identity: None,
+            caller: None,
             status: None,
             code: None,
             denied: false,
@@ -231,7 +311,7 @@ impl Record {
             complete: false,
             body: None,
             bytes_out: 0,
-            first_byte_ms: None,
+            first_byte: None,
             provider: None,
             attempts: 0,
             generation: arrival.generation,
@@ -250,9 +330,18 @@ impl Record {
         &self.request_id
     }
 
+    /// The template of the route that serves the request.
+    pub(crate) fn routed(&mut self, template: &'static str) {
+        self.route = template;
+    }
+
     /// The caller was recognised.
     pub(crate) fn accepted(&mut self, identity: &Identity) {
-        self.identity = Some(identity.clone());
+        self.caller = Some(Caller {
+            method: identity.method,
+            user: identity.user.clone(),
+            client_ip: identity.client_ip,
+        });
     }
 
     /// The access rules refused the caller.
@@ -268,7 +357,7 @@ impl Record {
 
     /// The provider began to answer.
     pub(crate) fn first_byte(&mut self) {
-        self.first_byte_ms = Some(self.elapsed_ms());
+        self.first_byte = Some(self.started.elapsed());
     }
 
     /// The body of the request, whose bytes are counted while they arrive.
@@ -295,10 +384,6 @@ impl Record {
         self.broken = true;
     }
 
-    fn elapsed_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
     fn write(&self, now: u64, line: &mut String) {
         let code = match self.code {
             Some(code) => Some(code.as_str()),
@@ -316,14 +401,14 @@ impl Record {
         );
         fields.text("requestId", &self.request_id);
         fields.display("peer", &self.peer);
-        if let Some(identity) = &self.identity {
-            if let Some(ip) = &identity.client_ip {
+        if let Some(caller) = &self.caller {
+            if let Some(ip) = &caller.client_ip {
                 fields.display("clientIp", ip);
             }
-            if let Some(user) = &identity.user {
+            if let Some(user) = &caller.user {
                 fields.text("user", user);
             }
-            fields.text("method", identity.method);
+            fields.text("method", caller.method);
         }
         fields.text("kind", if self.websocket { "websocket" } else { "http" });
         fields.text("verb", &self.verb);
@@ -336,9 +421,9 @@ impl Record {
         }
         fields.number("bytesIn", self.body.as_ref().map_or(0, |body| body.bytes()));
         fields.number("bytesOut", self.bytes_out);
-        fields.number("ms", self.elapsed_ms());
-        if let Some(ms) = self.first_byte_ms {
-            fields.number("ttfbMs", ms);
+        fields.number("ms", millis(self.started.elapsed()));
+        if let Some(time) = self.first_byte {
+            fields.number("ttfbMs", millis(time));
         }
         if let Some(provider) = &self.provider {
             fields.text("provider", provider);
@@ -349,8 +434,25 @@ impl Record {
     }
 }
 
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Drop for Record {
     fn drop(&mut self) {
+        if self.complete
+            && let Some(busy) = &mut self.busy
+        {
+            busy.complete();
+        }
+        self.metrics.ended(&Ended {
+            route: self.route,
+            status: self.status,
+            code: self.code,
+            is_complete: self.complete,
+            took: self.started.elapsed(),
+            upstream: self.provider.as_deref().map(|id| (id, self.first_byte)),
+        });
         let log = Arc::clone(&self.log);
         log.finish(self);
     }
@@ -470,5 +572,11 @@ mod tests {
         assert!(next.shown);
         assert_eq!(next.skipped_before, Some(30));
         assert_eq!(refusals.admit(Code::NotFound, 9).skipped_before, None);
+        for _ in 0..25 {
+            refusals.admit(Code::NotFound, 10);
+        }
+        assert_eq!(refusals.take_skipped(10), []);
+        assert_eq!(refusals.take_skipped(11), [(Code::NotFound, 5)]);
+        assert_eq!(refusals.take_skipped(12), []);
     }
 }

@@ -13,7 +13,17 @@ pub(crate) fn json(status: StatusCode, body: &Value) -> Response<ReplyBody> {
     let mut response = Response::new(ReplyBody::full(Bytes::from(body.to_string())));
     *response.status_mut() = status;
     let headers = response.headers_mut();
+    headers.reserve(HEADERS);
     headers.insert(header::CONTENT_TYPE, JSON);
+    set(headers, JSON_HEADERS);
+    response
+}
+
+/// The page of metrics.
+pub(crate) fn metrics(text: String) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::full(Bytes::from(text)));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, METRICS_TEXT);
     set(headers, JSON_HEADERS);
     response
 }
@@ -42,4 +52,9 @@ fn set(headers: &mut HeaderMap, table: &[(&'static str, &'static str)]) {
     }
 }
 
+/// Version 0.0.4 of Prometheus' text format.
+pub(crate) const METRICS_TEXT: HeaderValue =
+    HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+/// Room for the headers that answers carry.
+const HEADERS: usize = 16;
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");

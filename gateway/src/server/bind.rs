@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use super::core_api::Snapshot;
 use super::settings;
+use super::tls::Tls;
 
 /// The port when nothing names another one.
 pub(crate) const DEFAULT_PORT: u16 = 18789;
@@ -35,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) addresses: Vec<Wanted>,
     /// The port; 0 is any free one.
     pub(crate) port: u16,
+    /// Where the metrics are, without credentials.
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
 /// One address to listen on.
@@ -56,6 +59,15 @@ impl Plan {
             Wanted::Everything => false,
         })
     }
+
+    /// The addresses by number.
+    pub(crate) fn ips(&self) -> Vec<IpAddr> {
+        let ip = |wanted: &Wanted| match wanted {
+            Wanted::Required(ip) | Wanted::IfThere(ip) => *ip,
+            Wanted::Everything => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        self.addresses.iter().map(ip).collect()
+    }
 }
 
 /// What the server listens on, and what led to it.
@@ -67,13 +79,16 @@ pub(crate) struct Listening {
     pub(crate) machine: Machine,
     /// The outcome.
     pub(crate) plan: Plan,
+    /// TLS, unless it is off.
+    pub(crate) tls: Option<Tls>,
 }
 
 impl Listening {
     /// Whether these settings would lead to the same listener.
     pub(crate) fn is_wanted_by(&self, snapshot: &dyn Snapshot) -> bool {
         let wanted = plan(&self.options, snapshot, self.machine);
-        wanted.is_ok_and(|wanted| wanted == self.plan) && !settings::wants_tls(snapshot)
+        wanted.is_ok_and(|wanted| wanted == self.plan)
+            && settings::wants_tls(snapshot) == self.tls.is_some()
     }
 }
 
@@ -122,7 +137,11 @@ pub(crate) fn plan(
             addresses(mode.unwrap_or("loopback"), snapshot, machine, has_auth)?
         }
     };
-    let plan = Plan { addresses, port };
+    let plan = Plan {
+        addresses,
+        port,
+        metrics: metrics_address(snapshot)?,
+    };
     if !has_auth && !plan.is_loopback() {
         return Err(Error::new(
             Code::GatewayBindWithoutAuth,
@@ -168,6 +187,40 @@ fn addresses(
             "gateway.bind: use loopback, lan, custom, auto or tailnet",
         )),
     }
+}
+
+/// `gateway.metrics.bind`.
+fn metrics_address(snapshot: &dyn Snapshot) -> Result<Option<SocketAddr>, Error> {
+    let Some(bind) = settings::value(snapshot, "/gateway/metrics/bind") else {
+        return Ok(None);
+    };
+    let text = bind.as_str().unwrap_or_default().trim();
+    let text = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => text.to_owned(),
+    };
+    let address: Option<SocketAddr> = text.parse().ok();
+    let address = address.filter(|address| address.ip().to_canonical().is_loopback());
+    address.map(Some).ok_or_else(|| {
+        Error::new(
+            Code::ConfigInvalidValue,
+            "gateway.metrics.bind: a loopback address with port is needed, such as 127.0.0.1:9464",
+        )
+    })
+}
+
+/// Binds the address of the metrics.
+///
+/// # Errors
+///
+/// `bind_failed`.
+pub(crate) fn listen_for_metrics(address: SocketAddr) -> Result<TcpListener, Error> {
+    bind(address.ip(), address.port()).map_err(|error| {
+        Error::new(
+            Code::BindFailed,
+            format!("cannot listen for metrics on {address}: {}", error.kind()),
+        )
+    })
 }
 
 /// Binds every address of the plan, patiently when the port is in use.
@@ -420,6 +473,26 @@ mod tests {
     }
 
     #[test]
+    fn metrics_are_for_this_machine_only() {
+        for (bind, expected) in [
+            (json!("127.0.0.1:9464"), Ok(Some("127.0.0.1:9464"))),
+            (json!("localhost:0"), Ok(Some("127.0.0.1:0"))),
+            (json!("[::1]:9464"), Ok(Some("[::1]:9464"))),
+            (json!("0.0.0.0:9464"), Err(Code::ConfigInvalidValue)),
+            (json!("192.0.2.1:9464"), Err(Code::ConfigInvalidValue)),
+            (json!("gw.example:9464"), Err(Code::ConfigInvalidValue)),
+            (json!("127.0.0.1"), Err(Code::ConfigInvalidValue)),
+            (json!(9464), Err(Code::ConfigInvalidValue)),
+        ] {
+            let values = json!({"gateway": {"metrics": {"bind": bind}}});
+            let plan = plan(&BindOptions::default(), &FakeSnapshot::new(values), BARE);
+            let found = plan.map(|plan| plan.metrics).map_err(|error| error.code());
+            let expected = expected.map(|text| text.map(|text| text.parse().unwrap()));
+            assert_eq!(found, expected, "{bind}");
+        }
+    }
+
+    #[test]
     fn tailnet_range() {
         for (text, expected) in [
             ("100.64.0.0", true),
@@ -439,6 +512,7 @@ mod tests {
                 Wanted::IfThere(ip("::1")),
             ],
             port: 0,
+            metrics: None,
         };
         let listeners = listen(&plan).await.unwrap();
         let ports: Vec<u16> = listeners

@@ -21,28 +21,43 @@ pub(crate) type BodyError = Box<dyn StdError + Send + Sync>;
 
 /// The body of a request, read within limits. What it met is told through [`BodyFate`].
 pub(crate) struct RequestBody {
-    incoming: Incoming,
-    left: u64,
-    idle: IdleTimer,
+    content: Request,
     fate: Arc<BodyFate>,
+}
+
+enum Request {
+    Whole(Option<Bytes>),
+    Arriving {
+        incoming: Incoming,
+        left: u64,
+        idle: IdleTimer,
+    },
 }
 
 impl RequestBody {
     /// Wraps a body: at most `limit` bytes, and no silence longer than `idle`.
-    pub(crate) fn new(incoming: Incoming, limit: u64, idle: Duration) -> (Self, Arc<BodyFate>) {
-        let fate = Arc::new(BodyFate::default());
-        let body = Self {
-            incoming,
-            left: limit,
-            idle: IdleTimer::new(idle),
-            fate: Arc::clone(&fate),
-        };
-        (body, fate)
+    pub(crate) fn new(incoming: Incoming, limit: u64, idle: Duration) -> Self {
+        Self {
+            content: Request::Arriving {
+                incoming,
+                left: limit,
+                idle: IdleTimer::new(idle),
+            },
+            fate: Arc::default(),
+        }
     }
 
-    fn fail(&self, fault: u8) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.fate.fault.store(fault, Ordering::Relaxed);
-        Poll::Ready(Some(Err(io::Error::other("request body refused").into())))
+    /// A body that has arrived wholly, with what became of it.
+    pub(crate) fn whole(bytes: Bytes, fate: Arc<BodyFate>) -> Self {
+        Self {
+            content: Request::Whole(Some(bytes)),
+            fate,
+        }
+    }
+
+    /// What becomes of the body.
+    pub(crate) fn fate(&self) -> Arc<BodyFate> {
+        Arc::clone(&self.fate)
     }
 }
 
@@ -54,36 +69,55 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Self { content, fate } = &mut *self;
+        let (incoming, left, idle) = match content {
+            Request::Whole(bytes) => {
+                return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))));
+            }
+            Request::Arriving {
+                incoming,
+                left,
+                idle,
+            } => (incoming, left, idle),
+        };
         loop {
-            match Pin::new(&mut self.incoming).poll_frame(cx) {
+            match Pin::new(&mut *incoming).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    self.idle.rest();
+                    idle.rest();
                     // Trailer fields are never headers, and nothing upstream asked for them.
                     let Ok(data) = frame.into_data() else {
                         continue;
                     };
                     let size = data.len() as u64;
-                    self.fate.bytes.fetch_add(size, Ordering::Relaxed);
-                    let Some(left) = self.left.checked_sub(size) else {
-                        return self.fail(TOO_LARGE);
+                    fate.bytes.fetch_add(size, Ordering::Relaxed);
+                    let Some(rest) = left.checked_sub(size) else {
+                        return fate.fail(TOO_LARGE);
                     };
-                    self.left = left;
+                    *left = rest;
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-                Poll::Ready(Some(Err(_))) => return self.fail(BROKEN),
+                Poll::Ready(Some(Err(_))) => return fate.fail(BROKEN),
                 Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending if self.idle.is_over(cx) => return self.fail(IDLE),
+                Poll::Pending if idle.is_over(cx) => return fate.fail(IDLE),
                 Poll::Pending => return Poll::Pending,
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        match &self.content {
+            Request::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Request::Arriving { incoming, .. } => incoming.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.content {
+            Request::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64)
+            }
+            Request::Arriving { incoming, .. } => incoming.size_hint(),
+        }
     }
 }
 
@@ -98,6 +132,11 @@ impl BodyFate {
     /// Bytes received so far.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn fail(&self, fault: u8) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.fault.store(fault, Ordering::Relaxed);
+        Poll::Ready(Some(Err(io::Error::other("request body refused").into())))
     }
 
     /// Why the body was given up, if it was.

@@ -1,105 +1,35 @@
-//! One connection: its time limits, and the fence around each of its requests.
+//! One connection: handshake, protocol, time limits, and the fence around each of its requests.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
-use std::io;
-use std::net::SocketAddr;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::{HeaderMap, HeaderValue};
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper::server::conn::http1;
+use hyper::header::{self, HeaderValue};
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response};
-use hyper_util::rt::TokioIo;
+use hyper::{Method, Request, Response, Version};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use openclaw_auth::Code;
-use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::access_log::{Arrival, Record};
 use super::answer;
 use super::body::ReplyBody;
 use super::checks;
-use super::core_api::Facts;
 use super::failure::Failure;
-use super::limits::{Admission, Limits};
+use super::link::{Busy, Link, Look};
 use super::routes::{self, Call};
 use super::state::State;
-
-/// What is known about a connection.
-pub(crate) struct Link {
-    /// Address of the transport peer.
-    pub(crate) peer: SocketAddr,
-    remote: String,
-    local: String,
-    /// The place of the connection among all.
-    pub(crate) admission: Admission,
-    phase: Mutex<(Phase, Instant)>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Between two requests.
-    Idle,
-    /// Waiting for the rest of a request's head.
-    Head,
-    /// A request is being answered.
-    Busy,
-}
-
-impl Link {
-    /// A connection that was just accepted: its first head is due.
-    pub(crate) fn new(peer: SocketAddr, local: SocketAddr, admission: Admission) -> Self {
-        Self {
-            peer,
-            remote: peer.to_string(),
-            local: local.to_string(),
-            admission,
-            phase: Mutex::new((Phase::Head, Instant::now())),
-        }
-    }
-
-    /// What the access rules are told about a request of this connection.
-    pub(crate) fn facts<'a>(&'a self, headers: &'a HeaderMap) -> Facts<'a> {
-        Facts {
-            remote: &self.remote,
-            local: &self.local,
-            headers,
-            websocket: checks::is_websocket(headers),
-        }
-    }
-
-    fn enter(&self, phase: Phase) {
-        *self.phase.lock() = (phase, Instant::now());
-    }
-
-    fn read_something(&self) {
-        let mut phase = self.phase.lock();
-        if phase.0 == Phase::Idle {
-            *phase = (Phase::Head, Instant::now());
-        }
-    }
-
-    /// When to look again, or `None` when the peer took too long.
-    fn next_look(&self, limits: &Limits) -> Option<Instant> {
-        let (phase, since) = *self.phase.lock();
-        let now = Instant::now();
-        let due = match phase {
-            Phase::Busy => return Some(now + limits.head_time),
-            Phase::Idle => since + limits.keep_alive,
-            Phase::Head => since + limits.head_time,
-        };
-        // An idle connection may begin a head right after this look: look again in time.
-        (now < due).then(|| due.min(now + limits.head_time))
-    }
-}
+use super::tls::H2;
+use super::watched::Watched;
 
 /// What a connection belongs to: the server, its stop signal, and proof that it still runs.
 #[derive(Clone)]
@@ -119,48 +49,135 @@ pub(crate) struct Surroundings {
 /// Serves one connection to its end.
 pub(crate) async fn serve(stream: TcpStream, link: Link, mut around: Surroundings) {
     let link = Arc::new(link);
-    let limits = around.state.limits.clone();
-    let service = {
-        let (state, link) = (Arc::clone(&around.state), Arc::clone(&link));
-        service_fn(move |request| handle(Arc::clone(&state), Arc::clone(&link), request))
+    let Some(tls) = around.state.tls() else {
+        return http_1(stream, link, around).await;
     };
-    let io = Watched {
-        io: TokioIo::new(stream),
-        link: Arc::clone(&link),
+    let handshake = timeout(around.state.limits.handshake, tls.acceptor().accept(stream));
+    let stream = tokio::select! {
+        done = handshake => done,
+        () = stopped(&mut around.stop) => return,
     };
-    let mut connection = pin!(
-        http1::Builder::new()
-            .header_read_timeout(None)
-            .max_header_size(limits.header_bytes + limits.target + REQUEST_LINE)
-            .max_buf_size(BUFFER)
-            .serve_connection(io, service)
-    );
+    match stream {
+        Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(H2) => {
+            http_2(stream, link, around).await;
+        }
+        Ok(Ok(stream)) => http_1(stream, link, around).await,
+        Ok(Err(error)) => log::debug!("{}: no TLS: {error}", link.peer),
+        Err(_) => log::debug!("{}: the TLS handshake takes too long", link.peer),
+    }
+}
+
+/// Returns when the server stops.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // Without a sender the server is gone, too.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// A stream of bytes in both directions.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
+
+async fn http_1(stream: impl Stream, link: Arc<Link>, around: Surroundings) {
+    let limits = &around.state.limits;
+    let connection = http1::Builder::new()
+        .header_read_timeout(None)
+        .max_header_size(limits.header_bytes + limits.target + REQUEST_LINE)
+        .max_buf_size(BUFFER)
+        .serve_connection(
+            Watched::new(stream, Arc::clone(&link), true),
+            service(&link, &around),
+        )
+        .with_upgrades();
+    drive(
+        pin!(connection),
+        http1::UpgradeableConnection::graceful_shutdown,
+        &link,
+        around,
+    )
+    .await;
+}
+
+async fn http_2(stream: impl Stream, link: Arc<Link>, around: Surroundings) {
+    let limits = &around.state.limits;
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_local_error_reset_streams(Some(usize::try_from(limits.resets).unwrap_or(0)))
+        .serve_connection(
+            Watched::new(stream, Arc::clone(&link), false),
+            service(&link, &around),
+        );
+    drive(
+        pin!(connection),
+        http2::Connection::graceful_shutdown,
+        &link,
+        around,
+    )
+    .await;
+}
+
+/// Answers the requests of one connection.
+fn service(
+    link: &Arc<Link>,
+    around: &Surroundings,
+) -> impl hyper::service::Service<
+    Request<Incoming>,
+    Response = Response<ReplyBody>,
+    Error = Infallible,
+    Future = impl Future<Output = Result<Response<ReplyBody>, Infallible>> + Send + use<>,
+> + use<> {
+    let (link, around) = (Arc::clone(link), around.clone());
+    service_fn(move |request| handle(around.clone(), Arc::clone(&link), request))
+}
+
+/// Runs a connection until it ends, the peer takes too long or floods it, or the server stops.
+async fn drive<C: Future>(
+    mut connection: Pin<&mut C>,
+    finish: fn(Pin<&mut C>),
+    link: &Link,
+    mut around: Surroundings,
+) {
+    let limits = Arc::clone(&around.state.limits);
     let mut look = pin!(sleep_until(Instant::now() + limits.head_time));
     let mut is_stopping = false;
     loop {
         tokio::select! {
             // How a connection ends is the peer's business; every request has its own log line.
             _ = connection.as_mut() => return,
-            () = look.as_mut() => match link.next_look(&limits) {
-                Some(next) => look.as_mut().reset(next),
-                None => return,
+            () = look.as_mut() => match link.look(&limits) {
+                Look::At(next) => look.as_mut().reset(next),
+                Look::TooLong => return,
             },
-            _ = around.stop.wait_for(|stop| *stop), if !is_stopping => {
+            () = link.flooded() => break,
+            () = stopped(&mut around.stop), if !is_stopping => {
                 is_stopping = true;
-                connection.as_mut().graceful_shutdown();
+                finish(connection.as_mut());
             }
         }
+    }
+    log::debug!("{}: too many requests given up", link.peer);
+    finish(connection.as_mut());
+    tokio::select! {
+        _ = connection => {}
+        () = sleep(FAREWELL) => {}
     }
 }
 
 /// Answers one request; whatever happens inside, there is an answer and a log line.
 async fn handle(
-    state: Arc<State>,
+    around: Surroundings,
     link: Arc<Link>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Infallible> {
-    let busy = Busy::begin(&link);
+    let state = &around.state;
+    let busy = Busy::begin(&link, &state.limits);
     let current = state.current();
+    let version = request.version();
+    if version == Version::HTTP_2 {
+        name_host(&mut request);
+    }
     let request_id =
         routes::given_request_id(request.headers()).unwrap_or_else(|| state.request_id());
     let is_head = *request.method() == Method::HEAD;
@@ -169,7 +186,7 @@ async fn handle(
         .strict_transport_security(&link.facts(request.headers()));
     let hsts = hsts.and_then(|hsts| HeaderValue::from_str(hsts).ok());
     let mut record = Record::begin(
-        Arc::clone(&state.log),
+        state,
         Arrival {
             request_id,
             peer: link.peer.ip(),
@@ -178,10 +195,12 @@ async fn handle(
             websocket: checks::is_websocket(request.headers()),
             generation: current.snapshot.generation(),
         },
-    );
+    )
+    .during(busy);
     let outcome = {
         let call = Call {
-            state: &state,
+            around: &around,
+            state,
             link: &link,
             current: &current,
             record: &mut record,
@@ -206,9 +225,14 @@ async fn handle(
         }
     };
     answer::complete(response.headers_mut(), record.request_id(), hsts.as_ref());
+    if version == Version::HTTP_2 {
+        // RFC 9113, section 8.2.2: streams end by themselves.
+        response.headers_mut().remove(header::CONNECTION);
+        response.headers_mut().remove(header::UPGRADE);
+    }
     let status = response.status();
     record.answered(status.as_u16(), code, routes::has_body(is_head, status));
-    Ok(response.map(|body| body.recorded(record.during(busy))))
+    Ok(response.map(|body| body.recorded(record)))
 }
 
 async fn fenced(
@@ -218,69 +242,15 @@ async fn fenced(
     routes::answer(&mut call, request).await
 }
 
-/// Marks the connection as answering; on drop it waits for the next request.
-pub(crate) struct Busy(Arc<Link>);
-
-impl Busy {
-    fn begin(link: &Arc<Link>) -> Self {
-        link.enter(Phase::Busy);
-        Self(Arc::clone(link))
+/// HTTP/2 names the host in the target (`:authority`); rules about `Host` are to see it.
+fn name_host(request: &mut Request<Incoming>) {
+    if request.headers().contains_key(header::HOST) {
+        return;
     }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.enter(Phase::Idle);
-    }
-}
-
-/// A stream that tells its connection when something arrives.
-struct Watched {
-    io: TokioIo<TcpStream>,
-    link: Arc<Link>,
-}
-
-impl Read for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let poll = Pin::new(&mut self.io).poll_read(cx, buffer);
-        if poll.is_ready() {
-            self.link.read_something();
-        }
-        poll
-    }
-}
-
-impl Write for Watched {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffers: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, buffers)
+    let authority = request.uri().authority();
+    let host = authority.and_then(|host| HeaderValue::from_str(host.as_str()).ok());
+    if let Some(host) = host {
+        request.headers_mut().insert(header::HOST, host);
     }
 }
 
@@ -288,5 +258,7 @@ impl Write for Watched {
 const REQUEST_LINE: usize = 64;
 /// Most bytes that a connection buffers.
 const BUFFER: usize = 64 * 1024;
+/// How long the last frames may take that tell a peer why its connection ends.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// How long accepting pauses when the system has no room for more connections.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -10,8 +10,13 @@ use std::sync::Arc;
 
 use hyper::HeaderMap;
 use openclaw_auth::access::{AccessRequest, ConnectionKind, Headers, Overrides};
-use openclaw_auth::{Code, Engine, Error, Event, Issue, Options, SecretText};
+use openclaw_auth::host::Host;
+use openclaw_auth::{
+    Code, Engine, Error, Event, Issue, Options, Progress, SecretText, WatchStep, Watcher, mask,
+};
 use serde_json::Value;
+
+use crate::waiting::Waiting;
 
 /// The engine: the current snapshot, and what changes it.
 pub(crate) trait Core: Send + Sync {
@@ -21,6 +26,8 @@ pub(crate) trait Core: Send + Sync {
     fn reload(&self) -> Result<Reloaded, Error>;
     /// Takes the events that happened since the last call.
     fn events(&self) -> Vec<Event>;
+    /// One look at the files that the settings depend on. Blocks for one `stat` each.
+    fn watch_step(&self, watcher: &mut Watcher) -> WatchStep;
     /// Ends a running reload and its programs, for shutting down.
     fn cancel(&self);
 }
@@ -29,22 +36,49 @@ pub(crate) trait Core: Send + Sync {
 pub(crate) trait Snapshot: Send + Sync {
     /// Its number.
     fn generation(&self) -> u64;
+    /// When it was activated, in milliseconds since 1970.
+    fn activated_at_ms(&self) -> u64;
+    /// Callers whose wrong credentials are remembered, and how many of them are locked out.
+    fn limited(&self) -> (usize, usize);
     /// The state folder.
     fn state_dir(&self) -> &Path;
+    /// The home folder, for `~` in settings.
+    fn home_dir(&self) -> &Path;
     /// The resolved secret at a path.
     fn secret(&self, path: &str) -> Result<&SecretText, Error>;
     /// The effective setting at a path; secrets inside it are not readable.
     fn value(&self, path: &str) -> Result<Option<&Value>, Error>;
+    /// The credentials of model providers, without their values.
+    fn credentials(&self) -> Vec<CredentialInfo>;
     /// Whether this request may use the gateway, and as whom.
     fn authorize(&self, facts: &Facts<'_>) -> Result<Identity, Box<Denied>>;
     /// Mode of authentication: `trusted-proxy`, `token`, `password` or `none`.
-    fn auth_mode(&self) -> &str;
+    fn auth_mode(&self) -> &'static str;
     /// Whether an address is one of `gateway.trustedProxies`.
     fn is_trusted_proxy(&self, peer: IpAddr) -> bool;
     /// Whether the peer is on this machine and no header says that somebody is behind it.
     fn is_local_direct(&self, facts: &Facts<'_>) -> bool;
     /// The `Strict-Transport-Security` header for this connection, if any.
     fn strict_transport_security(&self, facts: &Facts<'_>) -> Option<&str>;
+}
+
+/// A credential of a model provider, as it may be shown.
+#[derive(Debug, Clone)]
+pub(crate) struct CredentialInfo {
+    /// Id of the provider.
+    pub(crate) provider: String,
+    /// Configuration path.
+    pub(crate) path: String,
+    /// What it is: `api_key` or `header`.
+    pub(crate) kind: &'static str,
+    /// Where it comes from: `literal`, `env`, `file`, `exec`.
+    pub(crate) origin: &'static str,
+    /// Label of the reference, such as `env:default:OPENAI_API_KEY`.
+    pub(crate) source: Option<String>,
+    /// A few of its characters.
+    pub(crate) masked: Option<String>,
+    /// Why it is not in use.
+    pub(crate) inactive: Option<String>,
 }
 
 /// What is known about a request when access is decided.
@@ -57,6 +91,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) headers: &'a HeaderMap,
     /// Whether the request asks for a WebSocket.
     pub(crate) websocket: bool,
+    /// Whether the gateway itself terminates TLS.
+    pub(crate) tls: bool,
 }
 
 impl<'a> Facts<'a> {
@@ -70,7 +106,7 @@ impl<'a> Facts<'a> {
             } else {
                 ConnectionKind::Http
             },
-            tls: false,
+            tls: self.tls,
             credentials: None,
         }
     }
@@ -113,6 +149,8 @@ pub(crate) struct Denied {
 pub(crate) struct Reloaded {
     /// Number of the new snapshot.
     pub(crate) generation: u64,
+    /// Whose secrets have changed; sorted.
+    pub(crate) changed_owners: Vec<String>,
     /// What a person should look at.
     pub(crate) warnings: Vec<Value>,
 }
@@ -151,9 +189,14 @@ pub(crate) fn open(request: OpenRequest) -> Result<Arc<dyn Core>, Error> {
     if let Some(env) = request.env {
         options = options.env(env);
     }
+    let host = Host::real();
+    let progress = Progress::new();
     options = options
+        .with_host(host.clone())
+        .progress(progress.clone())
         .require_access(true)
         .access_overrides(request.access);
+    let _waiting = Waiting::start(progress, &host);
     Ok(Arc::new(Engine::open(options)?))
 }
 
@@ -167,12 +210,17 @@ impl Core for Engine {
         let issues = report.snapshot().issues();
         Ok(Reloaded {
             generation: report.generation(),
+            changed_owners: report.changed_owners().map(str::to_owned).collect(),
             warnings: issues.iter().map(Issue::to_json).collect(),
         })
     }
 
     fn events(&self) -> Vec<Event> {
         Self::events(self)
+    }
+
+    fn watch_step(&self, watcher: &mut Watcher) -> WatchStep {
+        Self::watch_step(self, watcher)
     }
 
     fn cancel(&self) {
@@ -185,8 +233,21 @@ impl Snapshot for openclaw_auth::Snapshot {
         Self::generation(self)
     }
 
+    fn activated_at_ms(&self) -> u64 {
+        Self::activated_at_ms(self)
+    }
+
+    fn limited(&self) -> (usize, usize) {
+        let limiter = self.access().limiter();
+        (limiter.keys(), limiter.lockouts())
+    }
+
     fn state_dir(&self) -> &Path {
         &self.locations().state
+    }
+
+    fn home_dir(&self) -> &Path {
+        &self.locations().home
     }
 
     fn secret(&self, path: &str) -> Result<&SecretText, Error> {
@@ -195,6 +256,35 @@ impl Snapshot for openclaw_auth::Snapshot {
 
     fn value(&self, path: &str) -> Result<Option<&Value>, Error> {
         Self::value(self, path)
+    }
+
+    fn credentials(&self) -> Vec<CredentialInfo> {
+        let surfaces = self.surfaces().into_iter();
+        surfaces
+            .filter_map(|surface| {
+                let path = openclaw_auth::Path::parse(surface.path())?;
+                let [models, providers, provider, key, ..] = path.segments() else {
+                    return None;
+                };
+                if models != "models" || providers != "providers" {
+                    return None;
+                }
+                let secret = Self::secret(self, surface.path()).ok();
+                Some(CredentialInfo {
+                    provider: provider.clone(),
+                    path: surface.path().to_owned(),
+                    kind: if key == "headers" {
+                        "header"
+                    } else {
+                        "api_key"
+                    },
+                    origin: surface.origin().as_str(),
+                    source: surface.reference().map(ToString::to_string),
+                    masked: secret.map(|secret| mask(secret.expose())),
+                    inactive: surface.inactive_reason().map(str::to_owned),
+                })
+            })
+            .collect()
     }
 
     fn authorize(&self, facts: &Facts<'_>) -> Result<Identity, Box<Denied>> {
@@ -220,7 +310,7 @@ impl Snapshot for openclaw_auth::Snapshot {
         }
     }
 
-    fn auth_mode(&self) -> &str {
+    fn auth_mode(&self) -> &'static str {
         self.access().mode().as_str()
     }
 

@@ -125,6 +125,11 @@ impl Failure {
                 HeaderValue::from_static(challenge),
             );
         }
+        if status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            let version = HeaderValue::from_static("13");
+            headers.insert(header::SEC_WEBSOCKET_VERSION, version);
+        }
         if let Some(seconds) = inner.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -200,6 +205,11 @@ const ROWS: &[(Code, u16, &str)] = &[
         "the route does not have this method",
     ),
     (Code::MethodUnsupported, 400, "the method is not supported"),
+    (
+        Code::ModelUnknown,
+        400,
+        "the model belongs to no configured provider; name it as provider/model",
+    ),
     (Code::NotFound, 404, "no such route"),
     (
         Code::Overloaded,
@@ -252,6 +262,11 @@ const ROWS: &[(Code, u16, &str)] = &[
         Code::UpstreamUnreachable,
         502,
         "the provider cannot be reached",
+    ),
+    (
+        Code::WebsocketRequired,
+        426,
+        "the route needs a WebSocket handshake: HTTP/1.1, version 13",
     ),
     FALLBACK,
 ];

@@ -25,6 +25,16 @@ pub(crate) struct Limits {
     pub(crate) own_body: u64,
     /// From the first byte of a request (or the start of a connection) to the end of its head.
     pub(crate) head_time: Duration,
+    /// A TLS handshake.
+    pub(crate) handshake: Duration,
+    /// How long a peer may leave what is written to it unread.
+    pub(crate) write_stall: Duration,
+    /// Between two pings of a WebSocket.
+    pub(crate) ping: Duration,
+    /// HTTP/2 streams of one connection at the same time.
+    pub(crate) streams: u32,
+    /// Requests of one connection that the peer gives up within 30 seconds.
+    pub(crate) resets: u32,
     /// Silence within a request body.
     pub(crate) body_idle: Duration,
     /// Silence between two requests of a connection.
@@ -56,6 +66,11 @@ impl Default for Limits {
             target: 8 * 1024,
             own_body: 64 * 1024,
             head_time: Duration::from_secs(10),
+            handshake: Duration::from_secs(10),
+            write_stall: Duration::from_secs(60),
+            ping: Duration::from_secs(30),
+            streams: 100,
+            resets: 200,
             body_idle: Duration::from_secs(30),
             keep_alive: Duration::from_secs(75),
             connections: 1024,
@@ -111,6 +126,11 @@ impl Connections {
     /// Connections closed at once so far, because there were too many.
     pub(crate) fn refused(&self) -> usize {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Connections that are open.
+    pub(crate) fn open(&self) -> usize {
+        self.total.load(Ordering::Relaxed)
     }
 
     fn forget_stranger(&self, peer: IpAddr) {
@@ -171,6 +191,13 @@ impl Forwarded {
             all: Arc::clone(self),
             user,
         })
+    }
+}
+
+impl Forwarded {
+    /// Requests that are being forwarded.
+    pub(crate) fn running(&self) -> usize {
+        self.0.lock().total
     }
 }
 

@@ -10,17 +10,27 @@ mod core_api;
 mod demo;
 mod failure;
 mod limits;
+mod link;
+mod metrics;
 mod pid_file;
+pub(crate) mod probe;
 mod proxy;
+mod readiness;
 mod reload;
+mod reload_note;
 mod routes;
 mod settings;
 mod signals;
 mod state;
+mod status;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod watched;
+mod watcher;
+mod websocket;
 
 use std::convert::Infallible;
 use std::io;
@@ -38,17 +48,21 @@ use tokio::time::sleep;
 
 pub(crate) use bind::BindOptions;
 pub(crate) use core_api::OpenRequest;
+pub(crate) use pid_file::path as pid_path;
+pub(crate) use reload_note::path as reload_note_path;
 
 use self::access_log::AccessLog;
 use self::bind::{Listening, Machine, Plan};
-use self::connection::{ACCEPT_PAUSE, Link, Surroundings};
-use self::core_api::Core;
+use self::connection::{ACCEPT_PAUSE, Surroundings};
 use self::demo::Demo;
 use self::limits::Limits;
+use self::link::Link;
 use self::pid_file::PidFile;
+use self::reload_note::ReloadNote;
 use self::settings::value;
 use self::signals::{Asked, Signals};
 use self::state::State;
+use self::tls::Tls;
 
 /// How to start the gateway.
 #[derive(Default)]
@@ -88,15 +102,12 @@ pub(crate) fn run(mut launch: Launch, host: &Host, print: &dyn Fn(&str)) -> Resu
     let core = core_api::open(launch.open)?;
     reload::log_events(&*core);
     let snapshot = core.snapshot();
-    if settings::wants_tls(&*snapshot) {
-        return Err(Error::new(
-            Code::TlsUnsupported,
-            "gateway.tls.enabled: the gateway does not serve TLS itself",
-        )
-        .with_hint("Terminate TLS at the proxy and switch gateway.tls off."));
-    }
     let machine = Machine::look(&*host.files);
     let plan = bind::plan(&launch.bind, &*snapshot, machine)?;
+    let tls = Tls::open(&*snapshot, host, &plan.ips())?;
+    for notice in tls.iter().flat_map(Tls::notices) {
+        log::warn!("{} ({})", notice.message, notice.code);
+    }
     if launch.check {
         print(&format!(
             "configuration is fine: mode {}, port {}, generation {}",
@@ -115,6 +126,7 @@ pub(crate) fn run(mut launch: Launch, host: &Host, print: &dyn Fn(&str)) -> Resu
             options: launch.bind,
             machine,
             plan: plan.clone(),
+            tls,
         };
         let state = State::new(core, Limits::default(), Arc::new(log), listening)?;
         serve(&state, plan, host, demo, print).await
@@ -157,12 +169,14 @@ async fn serve(
         .iter()
         .filter_map(|listener| listener.local_addr().ok())
         .collect();
-    let _pid_file = match demo {
-        Some(_) => None,
-        None => Some(PidFile::write(
-            &host.files,
-            state.core.snapshot().state_dir(),
-        )?),
+    let (_pid_file, note) = match demo {
+        Some(_) => (None, None),
+        None => {
+            let snapshot = state.core.snapshot();
+            let note = ReloadNote::new(&host.files, snapshot.state_dir());
+            let pid_file = PidFile::write(&host.files, snapshot.state_dir())?;
+            (Some(pid_file), Some(Arc::new(note)))
+        }
     };
     let (stop, stopping) = watch::channel(false);
     let (running, ended) = mpsc::channel(1);
@@ -174,25 +188,45 @@ async fn serve(
     for listener in listeners {
         tokio::spawn(accept(listener, around.clone()));
     }
+    let metrics = plan.metrics.map(bind::listen_for_metrics).transpose()?;
+    let metrics_address = metrics
+        .as_ref()
+        .and_then(|listener| listener.local_addr().ok());
+    if let Some(listener) = metrics {
+        tokio::spawn(metrics::listen(listener, around.clone()));
+    }
+    tokio::spawn(keep_log(Arc::clone(&state.log)));
     drop(around);
-    announce(&*state.core, &addresses, print);
+    announce(state, &addresses, print);
+    if let Some(address) = metrics_address {
+        print(&format!("metrics on http://{address}/metrics"));
+    }
     if let Some(demo) = demo {
         demo.start(&addresses, Arc::clone(&host.clock), print)?;
     }
-    state.listening();
+    tokio::spawn(watcher::watch(Arc::clone(state)));
+    state.readiness.listening();
 
     while let Asked::Reload = signals.next().await {
-        reload_by_signal(state);
+        reload_by_signal(state, note.clone());
     }
-    state.draining();
+    state.readiness.draining();
     state.core.cancel();
     // Connections that are gone already need no message.
     let _ = stop.send(true);
-    Ok(drain(state, ended, &mut signals).await)
+    let ended = drain(state, ended, &mut signals).await;
+    state.log.summarise(true);
+    state.log.flush();
+    Ok(ended)
 }
 
-fn announce(core: &dyn Core, addresses: &[SocketAddr], print: &dyn Fn(&str)) {
-    let snapshot = core.snapshot();
+fn announce(state: &State, addresses: &[SocketAddr], print: &dyn Fn(&str)) {
+    let snapshot = state.core.snapshot();
+    let scheme = if state.tls().is_some() {
+        "https"
+    } else {
+        "http"
+    };
     let proxies = value(&*snapshot, "/gateway/trustedProxies")
         .and_then(serde_json::Value::as_array)
         .map_or(0, Vec::len);
@@ -203,7 +237,7 @@ fn announce(core: &dyn Core, addresses: &[SocketAddr], print: &dyn Fn(&str)) {
         snapshot.generation(),
     );
     for address in addresses {
-        print(&format!("listening on http://{address}"));
+        print(&format!("listening on {scheme}://{address}"));
     }
 }
 
@@ -211,7 +245,7 @@ async fn accept(listener: TcpListener, mut around: Surroundings) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = around.stop.wait_for(|stop| *stop) => return,
+            () = connection::stopped(&mut around.stop) => return,
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -228,7 +262,7 @@ async fn accept(listener: TcpListener, mut around: Surroundings) {
                 if let Err(error) = stream.set_nodelay(true) {
                     log::debug!("no delay: {}", error.kind());
                 }
-                let link = Link::new(peer, local, admission);
+                let link = Link::new(peer, local, state.tls().is_some(), admission);
                 tokio::spawn(connection::serve(stream, link, around.clone()));
             }
             Err(error) if is_of_the_peer(&error) => {}
@@ -249,12 +283,29 @@ fn is_of_the_peer(error: &io::Error) -> bool {
     )
 }
 
-fn reload_by_signal(state: &Arc<State>) {
+/// Writes the access log out ten times per second, and tells once per second about denials that
+/// it left out. Goes on while the server stops.
+async fn keep_log(log: Arc<AccessLog>) {
+    for round in 0_u64.. {
+        sleep(LOG_PAUSE).await;
+        if round % 10 == 9 {
+            log.summarise(false);
+        }
+        log.flush();
+    }
+}
+
+fn reload_by_signal(state: &Arc<State>, note: Option<Arc<ReloadNote>>) {
     if let Err(error) = state.log.reopen() {
         log::error!("the access log cannot be opened again: {}", error.kind());
     }
     let reloader = Arc::clone(&state.reloader);
-    tokio::spawn(async move { reloader.reload().await });
+    tokio::spawn(async move {
+        let outcome = reloader.reload().await;
+        if let Some(note) = note {
+            note.write(&outcome);
+        }
+    });
 }
 
 /// Waits for the running requests, but not longer than the grace period or a second signal.
@@ -288,5 +339,7 @@ fn system_failed(what: &str, error: &io::Error) -> Error {
     Error::new(Code::InternalError, format!("{what}: {}", error.kind()))
 }
 
+/// How long lines of the access log wait for others.
+const LOG_PAUSE: Duration = Duration::from_millis(100);
 const WORKERS: usize = 2;
 const BLOCKING_THREADS: usize = 16;

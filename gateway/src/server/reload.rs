@@ -10,6 +10,8 @@ use tokio::sync::watch;
 
 use super::bind::Listening;
 use super::core_api::{Core, Reloaded};
+use super::metrics::Metrics;
+use super::readiness::Readiness;
 
 /// How a reload ended.
 pub(crate) type Outcome = Arc<Result<Reloaded, Error>>;
@@ -18,16 +20,28 @@ pub(crate) type Outcome = Arc<Result<Reloaded, Error>>;
 pub(crate) struct Reloader {
     core: Arc<dyn Core>,
     listening: Arc<Listening>,
+    readiness: Arc<Readiness>,
+    metrics: Arc<Metrics>,
     degraded: AtomicBool,
+    /// Number of the snapshot of the last reload that worked.
+    generation: watch::Sender<u64>,
     running: Mutex<Option<watch::Receiver<Option<Outcome>>>>,
 }
 
 impl Reloader {
     /// For this engine, in a server that listens there.
-    pub(crate) fn new(core: Arc<dyn Core>, listening: Arc<Listening>) -> Self {
+    pub(crate) fn new(
+        core: Arc<dyn Core>,
+        listening: Arc<Listening>,
+        readiness: Arc<Readiness>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
+            generation: watch::Sender::new(core.snapshot().generation()),
             core,
             listening,
+            readiness,
+            metrics,
             degraded: AtomicBool::new(false),
             running: Mutex::new(None),
         }
@@ -36,6 +50,11 @@ impl Reloader {
     /// Whether the last reload failed, so that older settings and secrets are in use.
     pub(crate) fn is_degraded(&self) -> bool {
         self.degraded.load(Ordering::Relaxed)
+    }
+
+    /// Tells about every snapshot that a reload brings.
+    pub(crate) fn generations(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
     }
 
     /// Reloads, or waits for the reload that is running.
@@ -65,13 +84,15 @@ impl Reloader {
         *running = Some(receiver.clone());
         let this = Arc::clone(self);
         tokio::spawn(async move {
-            let core = Arc::clone(&this.core);
-            let outcome = tokio::task::spawn_blocking(move || core.reload()).await;
-            let mut outcome = outcome
+            let that = Arc::clone(&this);
+            let outcome = tokio::task::spawn_blocking(move || that.read()).await;
+            let outcome = outcome
                 .unwrap_or_else(|_| Err(Error::new(Code::InternalError, "the reload broke off")));
             this.degraded.store(outcome.is_err(), Ordering::Relaxed);
-            if let Ok(reloaded) = &mut outcome {
-                reloaded.warnings.extend(this.restart_required());
+            this.readiness.changed();
+            this.metrics.reloaded(outcome.is_ok());
+            if let Ok(reloaded) = &outcome {
+                this.generation.send_replace(reloaded.generation);
             }
             log_outcome(&*this.core, &outcome);
             this.running.lock().take();
@@ -79,6 +100,28 @@ impl Reloader {
             let _ = ended.send(Some(Arc::new(outcome)));
         });
         receiver
+    }
+
+    /// Blocks: runs programs and reads files.
+    fn read(&self) -> Result<Reloaded, Error> {
+        let mut reloaded = self.core.reload()?;
+        reloaded.warnings.extend(self.restart_required());
+        reloaded.warnings.extend(self.renew_tls());
+        Ok(reloaded)
+    }
+
+    /// Reads certificates and keys again; what is wrong with them leaves the old ones in use.
+    fn renew_tls(&self) -> Vec<Value> {
+        let Some(tls) = &self.listening.tls else {
+            return Vec::new();
+        };
+        match tls.reload(&*self.core.snapshot()) {
+            Ok(notices) => notices
+                .iter()
+                .map(|notice| json!({"code": notice.code.as_str(), "message": notice.message}))
+                .collect(),
+            Err(error) => vec![error.to_json()],
+        }
     }
 
     /// A warning when the settings ask for a listener other than the one there is.
@@ -90,6 +133,19 @@ impl Reloader {
                 "message": "address, port and TLS of the listener change with a restart only",
             })
         })
+    }
+}
+
+/// How a reload ended, for programs.
+pub(crate) fn document(outcome: &Result<Reloaded, Error>) -> Value {
+    match outcome {
+        Ok(reloaded) => json!({
+            "reloaded": true,
+            "snapshot": reloaded.generation,
+            "changedOwners": reloaded.changed_owners,
+            "warnings": reloaded.warnings,
+        }),
+        Err(error) => json!({"reloaded": false, "errors": errors(error)}),
     }
 }
 
@@ -106,7 +162,7 @@ pub(crate) fn log_events(core: &dyn Core) {
 }
 
 /// The failures of an error, one by one, as values for people and scripts.
-pub(crate) fn errors(error: &Error) -> Vec<Value> {
+fn errors(error: &Error) -> Vec<Value> {
     match error.details().get("failures").and_then(Value::as_array) {
         Some(list) if !list.is_empty() => list.clone(),
         _ => vec![error.to_json()],

@@ -13,20 +13,27 @@ use super::access_log::Record;
 use super::answer;
 use super::body::ReplyBody;
 use super::checks;
-use super::connection::Link;
+use super::connection::Surroundings;
 use super::core_api::{Denied, Identity};
 use super::failure::Failure;
+use super::link::Link;
+use super::metrics;
+use super::probe;
 use super::proxy;
 use super::reload;
 use super::settings::Current;
 use super::state::State;
+use super::status;
+use super::websocket;
 
 /// Everything that belongs to one request beside the request itself.
 pub(crate) struct Call<'a> {
+    /// What the connection belongs to.
+    pub(crate) around: &'a Surroundings,
     /// The server.
     pub(crate) state: &'a Arc<State>,
     /// The connection it came on.
-    pub(crate) link: &'a Link,
+    pub(crate) link: &'a Arc<Link>,
     /// The snapshot that answers it.
     pub(crate) current: &'a Current,
     /// Its line in the access log.
@@ -35,6 +42,8 @@ pub(crate) struct Call<'a> {
 
 /// A row of the route table.
 struct Route {
+    /// The path as metrics show it.
+    template: &'static str,
     path: Path,
     methods: &'static [Method],
     /// The methods as the `Allow` header shows them.
@@ -60,12 +69,18 @@ enum Handler {
     Live,
     Ready,
     WhoAmI,
+    Status,
+    Metrics,
+    Probe,
     Reload,
     Proxy,
+    ProxyByModel,
+    WebSocket,
 }
 
 const ROUTES: &[Route] = &[
     Route {
+        template: "/healthz",
         path: Path::Is(&["/health", "/healthz"]),
         methods: &[Method::GET, Method::HEAD],
         allow: "GET, HEAD",
@@ -73,6 +88,7 @@ const ROUTES: &[Route] = &[
         handler: Handler::Live,
     },
     Route {
+        template: "/readyz",
         path: Path::Is(&["/ready", "/readyz"]),
         methods: &[Method::GET, Method::HEAD],
         allow: "GET, HEAD",
@@ -80,6 +96,7 @@ const ROUTES: &[Route] = &[
         handler: Handler::Ready,
     },
     Route {
+        template: "/_auth/whoami",
         path: Path::Is(&["/_auth/whoami"]),
         methods: &[Method::GET],
         allow: "GET",
@@ -87,6 +104,23 @@ const ROUTES: &[Route] = &[
         handler: Handler::WhoAmI,
     },
     Route {
+        template: "/_auth/probe",
+        path: Path::Is(&["/_auth/probe"]),
+        methods: &[Method::GET],
+        allow: "GET",
+        caller: Caller::Known,
+        handler: Handler::Probe,
+    },
+    Route {
+        template: "/_auth/status",
+        path: Path::Is(&["/_auth/status"]),
+        methods: &[Method::GET],
+        allow: "GET",
+        caller: Caller::Known,
+        handler: Handler::Status,
+    },
+    Route {
+        template: "/_auth/reload",
         path: Path::Is(&["/_auth/reload"]),
         methods: &[Method::POST],
         allow: "POST",
@@ -94,11 +128,36 @@ const ROUTES: &[Route] = &[
         handler: Handler::Reload,
     },
     Route {
+        template: "/_auth/metrics",
+        path: Path::Is(&["/_auth/metrics"]),
+        methods: &[Method::GET],
+        allow: "GET",
+        caller: Caller::Known,
+        handler: Handler::Metrics,
+    },
+    Route {
+        template: "/ws",
+        path: Path::Is(&["/ws"]),
+        methods: &[Method::GET],
+        allow: "GET",
+        caller: Caller::Known,
+        handler: Handler::WebSocket,
+    },
+    Route {
+        template: "/proxy/{provider}",
         path: Path::Below("/proxy/"),
         methods: &[],
         allow: "",
         caller: Caller::Known,
         handler: Handler::Proxy,
+    },
+    Route {
+        template: "/v1",
+        path: Path::Below("/v1/"),
+        methods: &[],
+        allow: "",
+        caller: Caller::Known,
+        handler: Handler::ProxyByModel,
     },
 ];
 
@@ -115,8 +174,12 @@ pub(crate) async fn answer(
     let route = ROUTES
         .iter()
         .find(|route| route.serves(request.uri().path()));
+    if let Some(route) = route {
+        call.record.routed(route.template);
+    }
     if let Some(route) = route.filter(|route| route.caller == Caller::Anyone) {
         route.check_method(request.method())?;
+        check_own_body(request.headers(), call.state.limits.own_body)?;
         return Ok(match route.handler {
             Handler::Ready => ready(call, &request),
             _ => answer::json(StatusCode::OK, &json!({"ok": true, "status": "live"})),
@@ -131,13 +194,21 @@ pub(crate) async fn answer(
     if route.caller == Caller::Admin && !identity.is_admin {
         return Err(Code::AdminRequired.into());
     }
+    if !matches!(route.handler, Handler::Proxy | Handler::ProxyByModel) {
+        check_own_body(request.headers(), call.state.limits.own_body)?;
+    }
     match route.handler {
         Handler::Proxy => proxy::forward(call, &identity, request).await,
-        Handler::Reload => {
-            check_own_body(request.headers(), call.state.limits.own_body)?;
-            Ok(reload(call).await)
-        }
-        _ => Ok(who_am_i(call, &identity)),
+        Handler::ProxyByModel => proxy::forward_by_model(call, &identity, request).await,
+        Handler::Probe => probe::answer(call, &identity, &request).await,
+        Handler::Reload => Ok(reload(call).await),
+        Handler::Metrics => Ok(answer::metrics(metrics::page(call.state))),
+        Handler::WebSocket => websocket::open(call, identity, request),
+        Handler::Status => Ok(answer::json(
+            StatusCode::OK,
+            &status::document(call.state, call.current),
+        )),
+        _ => Ok(who_am_i(call, identity)),
     }
 }
 
@@ -164,7 +235,13 @@ async fn authenticate(
     if call.current.settings.is_exposed {
         return Err(Failure::new(Code::GatewayBindWithoutAuth));
     }
-    match authorize(call, request) {
+    let decision = authorize(call, request);
+    call.state.metrics.decided(
+        call.current.snapshot.auth_mode(),
+        checks::is_websocket(request.headers()),
+        decision.as_ref().err().map(|denied| denied.code),
+    );
+    match decision {
         Ok(identity) => {
             call.link.admission.authenticated();
             call.record.accepted(&identity);
@@ -208,8 +285,8 @@ fn ready(call: &Call<'_>, request: &Request<Incoming>) -> Response<ReplyBody> {
     answer::json(status, &body)
 }
 
-fn who_am_i(call: &Call<'_>, identity: &Identity) -> Response<ReplyBody> {
-    let mut body = identity.json.clone();
+fn who_am_i(call: &Call<'_>, identity: Identity) -> Response<ReplyBody> {
+    let mut body = identity.json;
     if let Value::Object(members) = &mut body {
         members.insert("requestId".to_owned(), call.record.request_id().into());
     }
@@ -217,20 +294,12 @@ fn who_am_i(call: &Call<'_>, identity: &Identity) -> Response<ReplyBody> {
 }
 
 async fn reload(call: &Call<'_>) -> Response<ReplyBody> {
-    match &*call.state.reloader.reload().await {
-        Ok(reloaded) => answer::json(
-            StatusCode::OK,
-            &json!({
-                "reloaded": true,
-                "snapshot": reloaded.generation,
-                "warnings": reloaded.warnings,
-            }),
-        ),
-        Err(error) => answer::json(
-            StatusCode::CONFLICT,
-            &json!({"reloaded": false, "errors": reload::errors(error)}),
-        ),
-    }
+    let outcome = call.state.reloader.reload().await;
+    let status = match *outcome {
+        Ok(_) => StatusCode::OK,
+        Err(_) => StatusCode::CONFLICT,
+    };
+    answer::json(status, &reload::document(&outcome))
 }
 
 /// The gateway's own routes read no body; one that is too long is not even skipped over.
@@ -257,5 +326,8 @@ pub(crate) fn given_request_id(headers: &HeaderMap) -> Option<String> {
 
 /// Whether an answer has a body at all (RFC 9112, section 6.3).
 pub(crate) fn has_body(is_head: bool, status: StatusCode) -> bool {
-    !is_head && status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
+    !is_head
+        && !status.is_informational()
+        && status != StatusCode::NO_CONTENT
+        && status != StatusCode::NOT_MODIFIED
 }

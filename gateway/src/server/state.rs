@@ -1,7 +1,7 @@
 //! What all connections share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use openclaw_auth::Error;
 use openclaw_auth::host;
@@ -12,16 +12,19 @@ use super::access_log::AccessLog;
 use super::bind::Listening;
 use super::core_api::Core;
 use super::limits::{Connections, Forwarded, Limits};
+use super::metrics::Metrics;
 use super::proxy::UpstreamClient;
+use super::readiness::Readiness;
 use super::reload::Reloader;
 use super::settings::{Current, Settings};
+use super::tls::Tls;
 
 /// The running server.
 pub(crate) struct State {
     /// The engine.
     pub(crate) core: Arc<dyn Core>,
     /// What is bounded.
-    pub(crate) limits: Limits,
+    pub(crate) limits: Arc<Limits>,
     /// The access log.
     pub(crate) log: Arc<AccessLog>,
     /// The open connections.
@@ -32,11 +35,13 @@ pub(crate) struct State {
     pub(crate) upstream: UpstreamClient,
     /// Runs reloads, one at a time.
     pub(crate) reloader: Arc<Reloader>,
+    /// What is counted.
+    pub(crate) metrics: Arc<Metrics>,
+    /// Whether the server is ready.
+    pub(crate) readiness: Arc<Readiness>,
     /// When the server was made.
     pub(crate) started: Instant,
     place: Arc<Listening>,
-    listening: AtomicBool,
-    draining: AtomicBool,
     current: RwLock<Arc<Current>>,
     ids: RequestIds,
 }
@@ -55,17 +60,24 @@ impl State {
     ) -> Result<Arc<Self>, Error> {
         let place = Arc::new(listening);
         let current = RwLock::new(Arc::new(read(&*core, &place)));
+        let readiness = Arc::new(Readiness::default());
+        let metrics = Arc::new(Metrics::default());
         Ok(Arc::new(Self {
             connections: Arc::default(),
             forwarded: Arc::default(),
             upstream: UpstreamClient::new(limits.connect),
-            reloader: Arc::new(Reloader::new(Arc::clone(&core), Arc::clone(&place))),
+            reloader: Arc::new(Reloader::new(
+                Arc::clone(&core),
+                Arc::clone(&place),
+                Arc::clone(&readiness),
+                Arc::clone(&metrics),
+            )),
+            metrics,
             started: Instant::now(),
-            listening: AtomicBool::new(false),
-            draining: AtomicBool::new(false),
+            readiness,
             ids: RequestIds::new()?,
             core,
-            limits,
+            limits: Arc::new(limits),
             log,
             place,
             current,
@@ -91,26 +103,19 @@ impl State {
         self.ids.next()
     }
 
-    /// The server accepts connections now.
-    pub(crate) fn listening(&self) {
-        self.listening.store(true, Ordering::Relaxed);
-    }
-
-    /// The server is about to stop.
-    pub(crate) fn draining(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+    /// TLS of the listener, unless it is off.
+    pub(crate) fn tls(&self) -> Option<&Tls> {
+        self.place.tls.as_ref()
     }
 
     /// Why the server is not ready; empty when it is.
     pub(crate) fn failing(&self) -> Vec<&'static str> {
-        [
-            ("starting", !self.listening.load(Ordering::Relaxed)),
-            ("draining", self.draining.load(Ordering::Relaxed)),
-            ("secrets", self.reloader.is_degraded()),
-        ]
-        .into_iter()
-        .filter_map(|(name, holds)| holds.then_some(name))
-        .collect()
+        self.readiness.failing(|| {
+            vec![
+                ("secrets", self.reloader.is_degraded()),
+                ("tls", self.tls().is_some_and(Tls::is_failing)),
+            ]
+        })
     }
 }
 

@@ -5,11 +5,11 @@ use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use openclaw_auth::host::Host;
-use openclaw_auth::{Code, Error, Event, SecretText};
+use openclaw_auth::{Code, Error, Event, SecretText, WatchStep, Watcher};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -20,9 +20,12 @@ use tokio::time::timeout;
 use super::access_log::AccessLog;
 use super::bind::{BindOptions, Listening, Machine, Plan, Wanted};
 use super::connection::Surroundings;
-use super::core_api::{Core, Denied, Facts, Identity, Reloaded, Snapshot};
+use super::core_api::{
+    self, Core, CredentialInfo, Denied, Facts, Identity, OpenRequest, Reloaded, Snapshot,
+};
 use super::limits::Limits;
 use super::state::State;
+use super::tls::Tls;
 
 /// A snapshot made of plain values.
 pub(super) struct FakeSnapshot {
@@ -64,8 +67,20 @@ impl Snapshot for FakeSnapshot {
         self.generation
     }
 
+    fn activated_at_ms(&self) -> u64 {
+        0
+    }
+
+    fn limited(&self) -> (usize, usize) {
+        (0, 0)
+    }
+
     fn state_dir(&self) -> &Path {
         Path::new("")
+    }
+
+    fn home_dir(&self) -> &Path {
+        Path::new("/home/nobody")
     }
 
     fn secret(&self, path: &str) -> Result<&SecretText, Error> {
@@ -75,6 +90,10 @@ impl Snapshot for FakeSnapshot {
 
     fn value(&self, path: &str) -> Result<Option<&Value>, Error> {
         Ok(self.values.pointer(path))
+    }
+
+    fn credentials(&self) -> Vec<CredentialInfo> {
+        Vec::new()
     }
 
     /// `Authorization: Bearer good` is let in, as the user in `x-user` if there is one; with
@@ -114,7 +133,7 @@ impl Snapshot for FakeSnapshot {
         }
     }
 
-    fn auth_mode(&self) -> &str {
+    fn auth_mode(&self) -> &'static str {
         self.mode
     }
 
@@ -130,10 +149,8 @@ impl Snapshot for FakeSnapshot {
     }
 
     fn strict_transport_security(&self, facts: &Facts<'_>) -> Option<&str> {
-        facts
-            .headers
-            .contains_key("x-forwarded-proto")
-            .then_some("max-age=300")
+        let is_secure = facts.tls || facts.headers.contains_key("x-forwarded-proto");
+        is_secure.then_some("max-age=300")
     }
 }
 
@@ -142,6 +159,8 @@ pub(super) struct FakeCore {
     current: Mutex<Arc<FakeSnapshot>>,
     pub(super) next: Mutex<Option<FakeSnapshot>>,
     pub(super) reloads: AtomicU64,
+    /// Whether a watcher sees something new.
+    pub(super) is_changed: AtomicBool,
 }
 
 impl FakeCore {
@@ -150,6 +169,7 @@ impl FakeCore {
             current: Mutex::new(Arc::new(snapshot)),
             next: Mutex::new(None),
             reloads: AtomicU64::new(0),
+            is_changed: AtomicBool::new(false),
         })
     }
 }
@@ -174,6 +194,7 @@ impl Core for FakeCore {
         *self.current.lock() = Arc::new(next);
         Ok(Reloaded {
             generation,
+            changed_owners: Vec::new(),
             warnings: Vec::new(),
         })
     }
@@ -182,7 +203,27 @@ impl Core for FakeCore {
         Vec::new()
     }
 
+    fn watch_step(&self, _: &mut Watcher) -> WatchStep {
+        match self.is_changed.swap(false, Ordering::Relaxed) {
+            true => WatchStep::Reload,
+            false => WatchStep::Idle,
+        }
+    }
+
     fn cancel(&self) {}
+}
+
+/// The real engine on settings given as text, with an environment of its own.
+pub(super) fn real_core(settings: &Value, env: &[(&str, &str)]) -> Arc<dyn Core> {
+    let env = env
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    core_api::open(OpenRequest {
+        source_text: Some(settings.to_string()),
+        env: Some(env.collect()),
+        ..OpenRequest::default()
+    })
+    .unwrap()
 }
 
 /// A server on a free loopback port.
@@ -195,6 +236,11 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) async fn start(core: Arc<FakeCore>, limits: Limits) -> Self {
+        Self::launch(core, limits, None).await
+    }
+
+    /// A server with any engine, perhaps with TLS.
+    pub(super) async fn launch(core: Arc<dyn Core>, limits: Limits, tls: Option<Tls>) -> Self {
         let log = Arc::new(AccessLog::in_memory(Host::real().clock));
         let listening = Listening {
             options: BindOptions {
@@ -211,7 +257,9 @@ impl Server {
                     Wanted::IfThere(Ipv6Addr::LOCALHOST.into()),
                 ],
                 port: 0,
+                metrics: None,
             },
+            tls,
         };
         let state = State::new(core, limits, log, listening).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -224,7 +272,8 @@ impl Server {
             running,
         };
         tokio::spawn(super::accept(listener, around));
-        state.listening();
+        tokio::spawn(super::keep_log(Arc::clone(&state.log)));
+        state.readiness.listening();
         Self {
             address,
             state,
@@ -275,6 +324,17 @@ impl Server {
             ))
             .await;
         Answer::parse(&text)
+    }
+
+    /// Waits until every connection has ended and given its place back.
+    pub(super) async fn has_no_connections(&self) {
+        for _ in 0..300 {
+            if self.state.connections.open() == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{} connections stay open", self.state.connections.open());
     }
 
     /// The access log, once it has this many lines.

@@ -416,23 +416,24 @@ fn other_programs_are_linked_and_never_written() {
     );
     assert_eq!((seen(&claude), seen(&codex)), before);
 
-    // A configuration with comments is left alone, and says what to write.
-    std::fs::write(
-        &path,
-        "// mine\n{agents: {defaults: {model: 'anthropic/claude-opus-4-6'}}}\n",
-    )
-    .unwrap();
-    let output = run(&home, &words, "");
-    assert_eq!(output.status.code(), Some(1));
+    // Comments stay; what is made of several files is left alone, and says what to write.
+    let mine = "// mine\n{agents: {defaults: {model: 'anthropic/claude-opus-4-6'}}} // end\n";
+    std::fs::write(&path, mine).unwrap();
+    assert!(run(&home, &words, "").status.success());
+    let edited = std::fs::read_to_string(&path).unwrap();
     assert!(
-        text(&output.stderr).contains("\"claude-cli/claude-opus-4-6\""),
+        edited.starts_with("// mine\n{agents:") && edited.ends_with("// end\n"),
+        "{edited}"
+    );
+    assert!(edited.contains("claude-cli/claude-opus-4-6"), "{edited}");
+    std::fs::write(home.state().join("more.json"), "{}").unwrap();
+    std::fs::write(&path, "{$include: './more.json', agents: {defaults: {}}}\n").unwrap();
+    let output = run(&home, &words, "");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("made of several files"),
         "{}",
         text(&output.stderr)
-    );
-    assert!(
-        std::fs::read_to_string(&path)
-            .unwrap()
-            .starts_with("// mine")
     );
 }
 

@@ -218,3 +218,27 @@ fn new_folders_get_the_mode() {
         assert_eq!(RealFiles.lstat(folder).unwrap().mode, 0o700);
     }
 }
+
+#[test]
+fn both_hosts_list_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let real = folder.path().canonicalize().unwrap();
+    for name in ["b", "a", "c.json"] {
+        fs::write(real.join(name), "").unwrap();
+    }
+    fs::create_dir(real.join("sub")).unwrap();
+    fs::write(real.join("sub/deeper"), "").unwrap();
+    let sim = crate::host::sim::Sim::new();
+    for name in ["b", "a", "c.json", "sub/deeper"] {
+        sim.file(real.join(name), "", 0o600);
+    }
+    for host in [crate::host::Host::real(), sim.host()] {
+        let mut names = host.files.names(&real).unwrap();
+        names.sort();
+        assert_eq!(names, ["a", "b", "c.json", "sub"]);
+        let error = host.files.names(&real.join("a")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotADirectory);
+        let error = host.files.names(&real.join("gone")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+}

@@ -418,20 +418,6 @@ impl Files for SimFiles {
         self.0.overwritable(&path, uid)
     }
 
-    fn names(&self, folder: &Path) -> io::Result<Vec<OsString>> {
-        let (folder, uid) = self.enter(folder);
-        let disk = self.0.disk.lock();
-        let (folder, _) = disk.find(&folder, true, uid)?;
-        let inside = disk
-            .names
-            .keys()
-            .filter(|path| path.parent() == Some(&folder));
-        Ok(inside
-            .filter_map(|path| path.file_name())
-            .map(OsString::from)
-            .collect())
-    }
-
     fn create_dir_all(&self, path: &Path, mode: u32) -> io::Result<()> {
         let (path, uid) = self.enter(path);
         let now_ns = self.0.clock.stamp();
@@ -470,6 +456,25 @@ impl Files for SimFiles {
         disk.check_entry(&path, uid)?;
         disk.names.remove(&path);
         Ok(())
+    }
+
+    fn names(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        let (path, uid) = self.enter(path);
+        let disk = self.0.disk.lock();
+        let (folder, inode) = disk.find(&path, true, uid)?;
+        let node = disk.node(inode).ok_or(io::ErrorKind::NotFound)?;
+        if node.kind != FileKind::Directory {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        if !node.allows(uid, READ) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let inside = disk
+            .names
+            .keys()
+            .filter(|name| name.parent() == Some(&folder));
+        let names = inside.filter_map(|name| name.file_name().map(OsString::from));
+        Ok(names.collect())
     }
 }
 

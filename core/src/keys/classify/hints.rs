@@ -13,20 +13,22 @@ const FLOOR_MS: u64 = 1_000;
 pub(super) struct HintInput<'a> {
     pub(super) headers: &'a [(&'a str, &'a str)],
     pub(super) json: Option<&'a Value>,
-    pub(super) text: &'a str,
+    /// What follows the first `try again in` or the like, in lower case.
+    pub(super) retry_in: Option<&'a str>,
     pub(super) now_ms: u64,
     pub(super) max_ms: u64,
 }
 
 /// The first source that gives a positive time: milliseconds from now, and the source.
 pub(super) fn retry_hint(input: &HintInput<'_>) -> Option<(u64, &'static str)> {
-    const SOURCES: &[(&str, fn(&HintInput<'_>) -> Option<f64>)] = &[
+    type Source = fn(&HintInput<'_>) -> Option<f64>;
+    const SOURCES: &[(&str, Source)] = &[
         ("retry-after-ms", retry_after_ms),
         ("retry-after", retry_after),
         ("body:retryDelay", google_delay),
         ("body", body_number),
         ("reset-header", |input| reset_header(input, false)),
-        ("text", |input| text_hint(input.text)),
+        ("text", |input| text_hint(input.retry_in?)),
     ];
     SOURCES.iter().find_map(|(name, source)| {
         let ms = source(input).filter(|ms| ms.is_finite() && *ms > 0.0)?;
@@ -39,7 +41,7 @@ pub(crate) fn proactive_reset(headers: &[(&str, &str)], now_ms: u64, max_ms: u64
     let input = HintInput {
         headers,
         json: None,
-        text: "",
+        retry_in: None,
         now_ms,
         max_ms,
     };
@@ -211,10 +213,8 @@ fn reset_header(input: &HintInput<'_>, of_success: bool) -> Option<f64> {
             Spent::ZeroOrAbsent => zero || (companion.is_none() && !of_success),
             Spent::Rejected => companion == Some("rejected"),
         };
-        if is_spent {
-            if let Some(ms) = reset_value(value, input) {
-                consider(ms);
-            }
+        if is_spent && let Some(ms) = reset_value(value, input) {
+            consider(ms);
         }
     }
     // `ratelimit: "default";r=0;t=30`
@@ -248,21 +248,9 @@ fn reset_value(value: &str, input: &HintInput<'_>) -> Option<f64> {
         .map(|(ms, _)| ms)
 }
 
-/// `try again in 1h2m3s` and the like.
-fn text_hint(text: &str) -> Option<f64> {
-    const PHRASES: [&str; 4] = ["try again in ", "retry in ", "retry after ", "resets in "];
-    let lower = text.to_ascii_lowercase();
-    PHRASES.iter().find_map(|phrase| {
-        let (_, rest) = lower.split_once(phrase)?;
-        let rest = rest.trim_start();
-        let (ms, tail) = duration_ms(rest)?;
-        // The last number may have no unit.
-        Some(if ms > 0.0 || tail.len() < rest.len() {
-            ms
-        } else {
-            return None;
-        })
-    })
+/// The time in `try again in 1h2m3s` and the like, given what follows the words.
+fn text_hint(retry_in: &str) -> Option<f64> {
+    duration_ms(retry_in.trim_start()).map(|(ms, _)| ms)
 }
 
 /// A number with a unit, or several of them: milliseconds, and what follows.
@@ -343,7 +331,7 @@ mod tests {
             assert_eq!(duration_ms(text).map(|(ms, _)| ms), Some(ms), "{text}");
         }
         assert_eq!(duration_ms("soon"), None);
-        assert_eq!(text_hint("Please try again in a while"), None);
+        assert_eq!(text_hint("a while"), None);
     }
 
     proptest! {
@@ -351,7 +339,7 @@ mod tests {
         fn no_input_makes_a_hint_outside_the_bounds(value in "[-0-9a-zA-Z:., +]{0,30}") {
             let headers = [("retry-after", value.as_str()), ("x-ratelimit-reset", &value)];
             let input = HintInput {
-                headers: &headers, json: None, text: &value, now_ms: 1_800_000_000_000, max_ms: 5_000,
+                headers: &headers, json: None, retry_in: Some(&value), now_ms: 1_800_000_000_000, max_ms: 5_000,
             };
             if let Some((ms, _)) = retry_hint(&input) {
                 prop_assert!((FLOOR_MS..=5_000).contains(&ms));

@@ -7,6 +7,7 @@ mod phrases;
 mod redact;
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
@@ -134,7 +135,8 @@ pub struct Classification {
 impl Classification {
     /// Classifies with default settings.
     pub fn of(signal: &Signal<'_>, now_ms: u64) -> Self {
-        Classifier::new(&Routing::default()).classify(signal, None, now_ms)
+        static DEFAULTS: LazyLock<Routing> = LazyLock::new(Routing::default);
+        Classifier::new(&DEFAULTS).classify(signal, None, now_ms)
     }
 
     /// The JSON form of every language.
@@ -185,7 +187,8 @@ impl<'a> Classifier<'a> {
             .map(|id| normalise_provider(id, &self.routing.aliases));
         let provider = provider.as_deref();
         let found = Extracted::read(signal);
-        let marks = Marks::read(&found.text);
+        let lower = found.text.to_ascii_lowercase();
+        let marks = Marks::read(&lower);
         let quota_code = found.codes.iter().any(|code| code == INSUFFICIENT_QUOTA);
         let decision = match (signal.reason, signal.transport) {
             (Some(reason), _) => Decision {
@@ -200,14 +203,14 @@ impl<'a> Classifier<'a> {
                 },
                 rule: "transport".to_owned(),
             },
-            (None, None) => self.decide(&found, &marks, provider),
+            (None, None) => self.decide(&found, &lower, &marks, provider),
         };
         let Decision { reason, rule } = decision;
 
         let hint = retry_hint(&HintInput {
             headers: signal.headers,
             json: found.json.as_ref(),
-            text: &found.text,
+            retry_in: marks.retry_in(&lower),
             now_ms,
             max_ms: self.routing.hint_max_ms,
         });
@@ -252,9 +255,15 @@ impl<'a> Classifier<'a> {
         }
     }
 
-    fn decide(&self, found: &Extracted<'_>, marks: &Marks, provider: Option<&str>) -> Decision {
+    fn decide(
+        &self,
+        found: &Extracted<'_>,
+        lower: &str,
+        marks: &Marks,
+        provider: Option<&str>,
+    ) -> Decision {
         if let Some((code, reason)) = self.extra_code(&found.codes, provider) {
-            let text = marks.class(&found.text, provider);
+            let text = marks.class(lower, provider);
             let refined = text.filter(|(_, text)| {
                 reason == Reason::Auth && overruled_by(Reason::Auth, found.status, *text)
             });
@@ -265,7 +274,7 @@ impl<'a> Classifier<'a> {
         }
         let code = self.code_reason(found, provider);
         let html = marks.has(Mark::Html);
-        let text = marks.class(&found.text, provider).filter(|_| !html);
+        let text = marks.class(lower, provider).filter(|_| !html);
         let merged = match (code, text) {
             (None, None) => None,
             (None, Some((rule, reason))) => Some((rule.to_owned(), reason)),
@@ -277,7 +286,7 @@ impl<'a> Classifier<'a> {
         };
         let by_status = found
             .status
-            .and_then(|status| self.status_reason(status, &merged, code, found, marks, provider));
+            .and_then(|status| self.status_reason(status, &merged, code, lower, marks, provider));
         match (by_status, merged) {
             (Some(reason), merged) => {
                 let same = merged.filter(|(_, merged)| *merged == reason);
@@ -345,7 +354,7 @@ impl<'a> Classifier<'a> {
         status: u16,
         merged: &Option<(String, Reason)>,
         code: Option<(&str, Reason)>,
-        found: &Extracted<'_>,
+        lower: &str,
         marks: &Marks,
         provider: Option<&str>,
     ) -> Option<Reason> {
@@ -384,7 +393,7 @@ impl<'a> Classifier<'a> {
                 &[R::SessionExpired, R::Billing, R::AuthPermanent, R::Auth],
                 R::Timeout,
             ),
-            413 if marks.has(Mark::PerMinute) && !exceeds_its_limit(&found.text) => R::RateLimit,
+            413 if marks.has(Mark::PerMinute) && !exceeds_its_limit(lower) => R::RateLimit,
             413 => R::ContextOverflow,
             429 => match (merged, code) {
                 (Some(R::ContextOverflow), _) => R::ContextOverflow,

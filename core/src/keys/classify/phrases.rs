@@ -2,12 +2,10 @@
 //!
 //! Every phrase leaves a mark. Sequences make a mark out of two others that follow each other.
 //! Classes look at the marks, from top to bottom; the first one that applies decides. The pass is
-//! linear for every text, because the automaton never goes back and every mark is looked at a
-//! bounded number of times.
+//! linear for every text: each place is looked up by its next three bytes, what is compared there
+//! is bounded by the table, and nothing ever goes back.
 
 use std::sync::LazyLock;
-
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
 use crate::error::Reason;
 
@@ -25,12 +23,13 @@ marks! {
     RequestFormat Overflow Session NotFoundModel Paid402 Tls Billing KeyLimit RateLimit Overloaded
     Revoked Auth ServerError Format Timeout Network
     // What suppresses or refines a class.
-    PerMinute Reasoning Periodic UsageLimit SpendLimit PerDay Quota QuotaWord Html Country Flagged
+    RetryIn PerMinute Reasoning Periodic UsageLimit SpendLimit PerDay Quota QuotaWord Html Country Flagged
     // Parts of sequences.
     ImageExceeds Megabytes InputCount Exceed TotalTokens TotalExceeds MaxOrLimit InputLength
     LengthExceeds MaxTokens MaxTokensExceed Context ModelWord NotExist ModelPath IsNotFound
     Certificate UnableToVerify TlsWord TlsTrouble Insufficient Balance Inactive BillingWord
-    Concurrency ConcurrencyEnd Subject Suspended Credential Expired RevokedWord Sentence CallId
+    Concurrency ConcurrencyEnd Subject Suspended Credential Expired RevokedWord
+    CallId
     MustBe
     // The table of status 402.
     SubscriptionQuota QuotaRefresh Billing402 Upgrade LimitWord MaximumAllowed RetryWord
@@ -59,7 +58,8 @@ enum Guard {
 use Guard::{Any, NotAfter, NotBefore, Start, Status, StatusOrStart, Word};
 use Mark as M;
 
-/// Phrases in lower case, separated by `|`; texts are compared without regard to case.
+/// Phrases in lower case, separated by `|`, each of at least three bytes. Texts are compared without
+/// regard to case.
 const PHRASES: &[(Mark, Guard, &str)] = &[
     (
         M::RequestFormat,
@@ -235,7 +235,6 @@ const PHRASES: &[(Mark, Guard, &str)] = &[
     ),
     (M::Expired, NotAfter("not "), "expired"),
     (M::RevokedWord, Any, "revoked"),
-    (M::Sentence, Any, ". |! |? |\n"),
     (
         M::ServerError,
         Any,
@@ -282,6 +281,11 @@ const PHRASES: &[(Mark, Guard, &str)] = &[
         "unsupported_country|country, region|location is not supported",
     ),
     (M::Flagged, Any, "moderation|flagged"),
+    (
+        M::RetryIn,
+        Any,
+        "try again in |retry in |retry after |resets in ",
+    ),
     (M::SubscriptionQuota, Any, "subscription quota limit"),
     (
         M::QuotaRefresh,
@@ -476,18 +480,38 @@ const PAYMENT_ROWS: &[(Reason, &[&[Mark]])] = &[
 /// The marks of one text: where each one ended last, plus one; 0 for none.
 pub(super) struct Marks {
     last: [u32; MARKS],
+    /// The end of the last sentence that ended before `searched`, and how far that is known.
+    sentence: usize,
+    searched: usize,
 }
 
 impl Marks {
-    /// Reads a text in one pass.
+    /// Reads a text in one pass. It must be in lower case.
     pub(super) fn read(text: &str) -> Self {
-        let mut marks = Self { last: [0; MARKS] };
-        for found in AUTOMATON.automaton.find_overlapping_iter(text) {
-            let row = AUTOMATON.rows.get(found.pattern().as_usize());
-            let row = row.and_then(|row| PHRASES.get(usize::from(*row)));
-            if let Some((mark, guard, _)) = row {
-                if guard.holds(text.as_bytes(), found.start(), found.end()) {
-                    marks.set(*mark, found.start(), found.end());
+        let mut marks = Self {
+            last: [0; MARKS],
+            sentence: 0,
+            searched: 0,
+        };
+        let bytes = text.as_bytes();
+        let index = &*INDEX;
+        let mut key = 0;
+        for (at, byte) in bytes.iter().enumerate() {
+            key = (key << 8 | u32::from(*byte)) & KEY_MASK;
+            let Some(phrases) = index.phrases(key) else {
+                continue;
+            };
+            let start = at.saturating_sub(KEY_BYTES - 1);
+            let rest = bytes.get(start..).unwrap_or_default();
+            for (row, phrase) in phrases
+                .iter()
+                .filter(|(_, phrase)| rest.starts_with(phrase))
+            {
+                let end = start + phrase.len();
+                if let Some((mark, guard, _)) = PHRASES.get(*row)
+                    && guard.holds(bytes, start, end)
+                {
+                    marks.set(bytes, *mark, start, end);
                 }
             }
         }
@@ -498,17 +522,22 @@ impl Marks {
         self.end(mark) != 0
     }
 
+    /// What follows the first phrase after which a time to wait is given.
+    pub(super) fn retry_in<'a>(&self, text: &'a str) -> Option<&'a str> {
+        text.get(self.end(Mark::RetryIn).checked_sub(1)?..)
+    }
+
     fn end(&self, mark: Mark) -> usize {
         self.last.get(mark as usize).map_or(0, |end| *end as usize)
     }
 
-    fn set(&mut self, mark: Mark, start: usize, end: usize) {
+    fn set(&mut self, text: &[u8], mark: Mark, start: usize, end: usize) {
         for sequence in SEQUENCES.iter().filter(|sequence| sequence.then == mark) {
             let first = self.end(sequence.first);
             let follows = first != 0
                 && first - 1 <= start
                 && start - (first - 1) <= sequence.gap
-                && !(sequence.in_sentence && self.end(Mark::Sentence) > first);
+                && !(sequence.in_sentence && self.sentence_before(text, start) >= first);
             if follows {
                 self.note(sequence.makes, end);
             }
@@ -516,7 +545,28 @@ impl Marks {
         self.note(mark, end);
     }
 
+    /// Where the last sentence before a place ended. Places come in order, so that every byte is
+    /// looked at once.
+    fn sentence_before(&mut self, text: &[u8], place: usize) -> usize {
+        let news = text.get(self.searched..place).unwrap_or_default();
+        for (offset, byte) in news.iter().enumerate() {
+            let at = self.searched + offset;
+            let ends = *byte == b'\n'
+                || (*byte == b' '
+                    && at > 0
+                    && text.get(at - 1).is_some_and(|b| b".!?".contains(b)));
+            if ends {
+                self.sentence = at;
+            }
+        }
+        self.searched = self.searched.max(place);
+        self.sentence
+    }
+
     fn note(&mut self, mark: Mark, end: usize) {
+        if mark == Mark::RetryIn && self.has(mark) {
+            return;
+        }
         if let Some(slot) = self.last.get_mut(mark as usize) {
             // Texts are cut far below 4 GiB before they come here.
             *slot = u32::try_from(end + 1).unwrap_or(u32::MAX);
@@ -546,7 +596,7 @@ impl Marks {
         let met = |group: &&[Mark]| group.iter().any(|mark| self.has(*mark));
         let row = PAYMENT_ROWS
             .iter()
-            .find(|(_, groups)| groups.iter().all(|group| met(group)));
+            .find(|(_, groups)| groups.iter().all(&met));
         row.map_or(Reason::Billing, |(reason, _)| *reason)
     }
 }
@@ -583,19 +633,17 @@ fn ends_with(text: &[u8], word: &str) -> bool {
         .len()
         .checked_sub(word.len())
         .and_then(|at| text.get(at..));
-    tail.is_some_and(|tail| tail.eq_ignore_ascii_case(word.as_bytes()))
+    tail == Some(word.as_bytes())
 }
 
 fn starts_with(text: &[u8], word: &str) -> bool {
-    text.get(..word.len())
-        .is_some_and(|head| head.eq_ignore_ascii_case(word.as_bytes()))
+    text.starts_with(word.as_bytes())
 }
 
-/// Whether a text of the form `limit <n> … requested <m>` says that `m` is above `n`.
+/// Whether a text in lower case of the form `limit <n> … requested <m>` says that `m` is above `n`.
 pub(super) fn exceeds_its_limit(text: &str) -> bool {
-    let lower = text.to_ascii_lowercase();
     let number = |word: &str| {
-        let (_, rest) = lower.split_once(word)?;
+        let (_, rest) = text.split_once(word)?;
         let rest = rest.trim_start_matches([' ', ':', '=']);
         let end = rest
             .find(|c: char| !c.is_ascii_digit())
@@ -605,32 +653,67 @@ pub(super) fn exceeds_its_limit(text: &str) -> bool {
     matches!((number("limit "), number("requested ")), (Some(limit), Some(asked)) if asked > limit)
 }
 
-struct Automaton {
-    automaton: AhoCorasick,
-    /// The row of each pattern.
-    rows: Vec<u16>,
+/// The phrases by their first three bytes: a hash table with open addressing. Made in less time
+/// than an automaton takes, and small enough to stay in the nearest cache.
+struct Index {
+    /// Key, and where its phrases are. Key 0 is an empty place; no phrase starts with zeros.
+    table: [(u32, u16, u16); PLACES],
+    /// Row and phrase, sorted by key.
+    phrases: Vec<(usize, &'static [u8])>,
 }
 
-static AUTOMATON: LazyLock<Automaton> = LazyLock::new(|| {
-    let mut rows = Vec::new();
-    let mut patterns = Vec::new();
-    for (row, (_, _, phrases)) in PHRASES.iter().enumerate() {
-        for phrase in phrases.split('|') {
-            rows.push(u16::try_from(row).unwrap_or(u16::MAX));
-            patterns.push(phrase);
+const KEY_BYTES: usize = 3;
+const KEY_MASK: u32 = 0xFF_FFFF;
+/// More than twice the number of keys, and a power of two.
+const PLACES: usize = 1024;
+
+impl Index {
+    fn place(key: u32) -> usize {
+        // Fibonacci hashing: the upper bits of the product.
+        (key.wrapping_mul(0x9E37_79B1) >> 22) as usize % PLACES
+    }
+
+    fn phrases(&self, key: u32) -> Option<&[(usize, &'static [u8])]> {
+        let mut place = Self::place(key);
+        loop {
+            let (known, start, end) = self.table.get(place).copied().unwrap_or_default();
+            if known == key {
+                return self.phrases.get(usize::from(start)..usize::from(end));
+            }
+            if known == 0 {
+                return None;
+            }
+            place = (place + 1) % PLACES;
         }
     }
-    let built = AhoCorasick::builder()
-        .ascii_case_insensitive(true)
-        .match_kind(MatchKind::Standard)
-        .kind(Some(AhoCorasickKind::DFA))
-        .build(patterns);
-    #[expect(
-        clippy::expect_used,
-        reason = "the patterns are constants, and tests build them"
-    )]
-    let automaton = built.expect("a few hundred short patterns fit any limit");
-    Automaton { automaton, rows }
+}
+
+static INDEX: LazyLock<Index> = LazyLock::new(|| {
+    let key_of = |phrase: &[u8]| {
+        let head = phrase.iter().take(KEY_BYTES);
+        head.fold(0, |key, byte| key << 8 | u32::from(*byte))
+    };
+    let rows = PHRASES.iter().enumerate();
+    let mut phrases: Vec<(usize, &'static [u8])> = rows
+        .flat_map(|(row, (_, _, all))| all.split('|').map(move |one| (row, one.as_bytes())))
+        .collect();
+    phrases.sort_by_key(|(row, phrase)| (key_of(phrase), *row));
+    let mut table = [(0, 0, 0); PLACES];
+    for (at, (_, phrase)) in phrases.iter().enumerate() {
+        let (key, at) = (key_of(phrase), u16::try_from(at).unwrap_or(u16::MAX));
+        let mut place = Index::place(key);
+        while let Some(slot) = table.get_mut(place) {
+            if slot.0 == 0 {
+                *slot = (key, at, at);
+            }
+            if slot.0 == key {
+                slot.2 = at + 1;
+                break;
+            }
+            place = (place + 1) % PLACES;
+        }
+    }
+    Index { table, phrases }
 });
 
 #[cfg(test)]
@@ -638,16 +721,28 @@ mod tests {
     use super::*;
 
     fn class(text: &str) -> &'static str {
-        Marks::read(text)
-            .class(text, None)
+        let text = text.to_ascii_lowercase();
+        Marks::read(&text)
+            .class(&text, None)
             .map_or("-", |(rule, _)| rule)
     }
 
     #[test]
-    fn phrases_are_lower_case_and_rows_are_used() {
+    fn every_phrase_is_found_by_its_first_bytes() {
         for (_, _, phrases) in PHRASES {
             assert_eq!(*phrases, phrases.to_lowercase());
-            assert!(phrases.split('|').all(|phrase| !phrase.is_empty()));
+            for phrase in phrases.split('|') {
+                assert!(phrase.len() >= KEY_BYTES);
+                let key = phrase
+                    .bytes()
+                    .take(KEY_BYTES)
+                    .fold(0, |key, byte| key << 8 | u32::from(byte));
+                let known = INDEX.phrases(key).unwrap_or_default();
+                assert!(
+                    known.iter().any(|(_, known)| *known == phrase.as_bytes()),
+                    "{phrase}"
+                );
+            }
         }
     }
 

@@ -437,3 +437,136 @@ fn version_of(meta: &FileMeta) -> StoreVersion {
         modified_ns: meta.modified_ns,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::date::iso_date;
+    use crate::host::sim::Sim;
+
+    const FOLDER: &str = "/s";
+    const STORE: &str = "/s/auth-profiles.json";
+    const LOCK: &str = "/s/auth-profiles.json.lock";
+
+    fn store(sim: &Sim) -> FileStore {
+        FileStore::new(
+            sim.host(),
+            "main",
+            PathBuf::from(FOLDER),
+            StoreOptions::default(),
+        )
+    }
+
+    fn machine() -> Sim {
+        let sim = Sim::new();
+        sim.advance(Duration::from_secs(3_600)).file(
+            STORE,
+            Document::empty().to_text().as_str(),
+            0o600,
+        );
+        sim
+    }
+
+    fn put(document: &mut Document, key: &str) -> Result<()> {
+        document.edit("profiles", |profiles| {
+            profiles.insert(key.to_owned(), json!(1))
+        });
+        Ok(())
+    }
+
+    #[test]
+    fn xd_10_a_lock_that_was_taken_away_stops_the_write() {
+        let sim = machine();
+        let mut robbed = false;
+        let stored =
+            store(&sim).update(Duration::from_secs(1), Durability::Plain, &mut |document| {
+                if !robbed {
+                    robbed = true;
+                    // Another program took our lock for stale, wrote, and ended without its own.
+                    let created = iso_date(sim.host().clock.now_ms());
+                    let lock = format!("{{\"pid\": 99, \"createdAt\": \"{created}\"}}");
+                    sim.file(LOCK, lock, 0o644);
+                    sim.file(
+                        STORE,
+                        "{\"version\": 1, \"profiles\": {\"theirs\": 1}}",
+                        0o600,
+                    );
+                }
+                put(document, "ours")
+            });
+        assert!(robbed && stored.is_ok());
+        let text = sim.text(STORE).unwrap();
+        assert!(text.contains("theirs") && text.contains("ours"), "{text}");
+        assert_eq!(sim.text(LOCK), None);
+    }
+
+    #[test]
+    fn lk_2_writes_without_the_lock_are_seen_before_the_rename() {
+        let sim = machine();
+        let mut turns = 0;
+        let change = &mut |document: &mut Document| {
+            turns += 1;
+            if turns < 3 {
+                let text = format!("{{\"version\": 1, \"profiles\": {{\"t{turns}\": 1}}}}");
+                sim.file(STORE, text, 0o600);
+            }
+            put(document, "ours")
+        };
+        store(&sim)
+            .update(Duration::ZERO, Durability::Plain, change)
+            .unwrap();
+        let text = sim.text(STORE).unwrap();
+        assert!(
+            text.contains("t2") && text.contains("ours") && turns == 3,
+            "{text}"
+        );
+        let mut n = 0;
+        let restless = &mut |document: &mut Document| {
+            n += 1;
+            sim.file(
+                STORE,
+                format!("{{\"version\": {n}, \"profiles\": {{}}}}"),
+                0o600,
+            );
+            put(document, "again")
+        };
+        let error = store(&sim)
+            .update(Duration::ZERO, Durability::Plain, restless)
+            .unwrap_err();
+        assert_eq!((error.code(), n), (Code::StoreConflict, 5));
+        assert_eq!(sim.text(LOCK), None);
+    }
+
+    #[test]
+    fn a_refused_change_leaves_file_and_lock_alone() {
+        let sim = machine();
+        let before = sim.meta(STORE);
+        let refused = &mut |document: &mut Document| {
+            put(document, "x")?;
+            Err(Error::new(Code::InvalidArgument, "no"))
+        };
+        assert!(
+            store(&sim)
+                .update(Duration::ZERO, Durability::Verified, refused)
+                .is_err()
+        );
+        assert_eq!((sim.meta(STORE), sim.text(LOCK)), (before, None));
+    }
+
+    #[test]
+    fn the_version_follows_the_content() {
+        let sim = machine();
+        let store = store(&sim);
+        let first = store.version();
+        assert_eq!(store.load().unwrap().version, first);
+        let written = store
+            .update(Duration::ZERO, Durability::Plain, &mut |d| put(d, "x"))
+            .unwrap();
+        assert_ne!(written.version, first);
+        assert_eq!(written.version, store.version());
+        sim.remove(STORE);
+        assert!(!store.version().exists() && store.load().unwrap().document.is_none());
+    }
+}

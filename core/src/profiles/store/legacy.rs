@@ -32,10 +32,10 @@ pub(super) fn import(store: &FileStore) -> Result<bool> {
     }
     for (provider, entry) in oauth.iter().flatten() {
         let id = format!("{provider}:default");
-        if let Some(credential) = credential(provider, entry, Some(Kind::OAuth)) {
-            if !found.iter().any(|(known, _)| *known == id) {
-                found.push((id, credential));
-            }
+        if let Some(credential) = credential(provider, entry, Some(Kind::OAuth))
+            && !found.iter().any(|(known, _)| *known == id)
+        {
+            found.push((id, credential));
         }
     }
     if found.is_empty() {

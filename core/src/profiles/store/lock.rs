@@ -115,10 +115,10 @@ impl Pulse {
 
 impl Drop for LockFile {
     fn drop(&mut self) {
-        if self.is_ours() {
-            if let Err(error) = self.host.files.remove_file(&self.path) {
-                log::debug!(target: "openclaw_auth::profiles", "cannot remove a lock: {}", error.kind());
-            }
+        if self.is_ours()
+            && let Err(error) = self.host.files.remove_file(&self.path)
+        {
+            log::debug!(target: "openclaw_auth::profiles", "cannot remove a lock: {}", error.kind());
         }
     }
 }

@@ -12,7 +12,7 @@ use openclaw_auth::{
 };
 use serde_json::json;
 
-use super::super::output::{Failed, print, print_to_stderr};
+use super::super::output::{Failed, print, print_json, print_to_stderr};
 use super::super::{flag, option};
 use super::{
     Outcome, config_update, failed, json as json_flag, name_in_config, now_ms, open, profile_id,
@@ -219,7 +219,7 @@ fn finish(matches: &ArgMatches, engine: &Engine, done: &LoginDone) -> Outcome {
             map.insert("configUpdated".to_owned(), (updated || is_set).into());
             map.insert("defaultModelSet".to_owned(), is_set.into());
         }
-        print(&format!("{document:#}"));
+        print_json(&document);
         return Ok(0);
     }
     let ends = done.expires.map(|at| span(at.saturating_sub(now_ms())));
@@ -268,7 +268,7 @@ fn claude_cli(matches: &ArgMatches) -> Outcome {
             "backup": backup,
             "previousModel": done.previous,
         });
-        print(&format!("{document:#}"));
+        print_json(&document);
         return Ok(u8::from(by_hand));
     }
     if by_hand {

@@ -96,7 +96,11 @@ pub(super) fn run(matches: &ArgMatches) -> Outcome {
         return Err(Failed::usage(Code::UsageError, "a command is missing"));
     };
     start_log(matches, log::LevelFilter::Warn, LogFormat::Text);
-    (row.run)(matches)
+    let in_json = matches.try_get_one::<bool>("json").ok().flatten() == Some(&true);
+    (row.run)(matches).map_err(|failed| match in_json {
+        true => failed.in_json(),
+        false => failed,
+    })
 }
 
 fn provider() -> Arg {
@@ -156,7 +160,7 @@ fn open(matches: &ArgMatches) -> Result<Engine, Failed> {
 }
 
 fn failed(error: Error) -> Failed {
-    Failed { error, exit: 1 }
+    Failed::of_command(error)
 }
 
 /// Names a stored profile in the configuration where that is needed. Never fails: the credential

@@ -5,7 +5,7 @@ use openclaw_auth::{Code, Error};
 use serde_json::{Value, json};
 
 use super::super::flag;
-use super::super::output::{Failed, print};
+use super::super::output::{Failed, print, print_json};
 use super::{Outcome, failed, json as json_flag, now_ms, open, provider, span, text};
 
 pub(super) fn arguments() -> Vec<Arg> {
@@ -86,7 +86,7 @@ pub(super) fn run(matches: &ArgMatches) -> Outcome {
         results.push(result);
     }
     if matches.get_flag("json") {
-        print(&format!("{:#}", json!({"results": results})));
+        print_json(&json!({"results": results}));
     }
     Ok(exit)
 }

@@ -2,6 +2,7 @@
 
 mod credential;
 mod headers;
+mod model;
 mod provider;
 mod target;
 mod upstream;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Version};
 use openclaw_auth::Code;
 use serde_json::Value;
@@ -26,6 +28,7 @@ use super::answer::REQUEST_ID;
 use super::body::{BodyFate, ReplyBody, RequestBody};
 use super::core_api::Identity;
 use super::failure::Failure;
+use super::limits::Permit;
 use super::routes::Call;
 
 /// Forwards `/proxy/{provider}/{rest}`.
@@ -39,22 +42,97 @@ pub(crate) async fn forward(
     identity: &Identity,
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Failure> {
-    let (state, snapshot) = (call.state, &*call.current.snapshot);
-    let settings = &call.current.settings;
     let (id, rest) = target::split(request.uri().path()).ok_or(Code::NotFound)?;
-    let provider = Provider::read(snapshot, id)?;
-    let uri = provider.base.join(rest, request.uri().query())?;
-    if declared_length(request.headers()).is_some_and(|length| length > settings.max_body) {
+    let to = Destination {
+        provider: id.to_owned(),
+        rest: rest.to_owned(),
+        permit: admit(call, identity, request.headers())?,
+    };
+    let (head, body) = receive(call, request);
+    send(call, to, head, body).await
+}
+
+/// Forwards `/v1/{rest}` to the provider of the model that the body names.
+///
+/// # Errors
+///
+/// As [`forward`], and `model_unknown`.
+pub(crate) async fn forward_by_model(
+    call: &mut Call<'_>,
+    identity: &Identity,
+    request: Request<Incoming>,
+) -> Result<Response<ReplyBody>, Failure> {
+    let permit = admit(call, identity, request.headers())?;
+    let (head, mut body) = receive(call, request);
+    let snapshot = &*call.current.snapshot;
+    let provider = if body.is_end_stream() || !model::is_json(&head.headers) {
+        model::default_provider(snapshot)?
+    } else {
+        if head.headers.contains_key(header::CONTENT_ENCODING) {
+            let message = "the body is encoded, so the model in it cannot be read";
+            return Err(Failure::new(Code::ModelUnknown).with_message(message));
+        }
+        let fate = body.fate();
+        let whole = body.collect().await;
+        let whole = whole
+            .map_err(|_| Failure::new(fate.fault().unwrap_or(Code::BodyIncomplete)).closing())?;
+        let (provider, whole) = model::choose(snapshot, whole.to_bytes())?;
+        body = RequestBody::whole(whole, fate);
+        provider
+    };
+    let to = Destination {
+        provider,
+        rest: head.uri.path().trim_start_matches('/').to_owned(),
+        permit,
+    };
+    send(call, to, head, body).await
+}
+
+/// Where a request goes.
+struct Destination {
+    provider: String,
+    /// Path below the provider's address, without a leading slash.
+    rest: String,
+    permit: Permit,
+}
+
+/// Finds a place among the forwarded requests, for bodies that are not too large.
+fn admit(call: &Call<'_>, identity: &Identity, headers: &HeaderMap) -> Result<Permit, Failure> {
+    let max_body = call.current.settings.max_body;
+    if declared_length(headers).is_some_and(|length| length > max_body) {
         return Err(Failure::new(Code::BodyTooLarge).closing());
     }
-    let permit = state
-        .forwarded
-        .admit(identity.user.as_deref(), &state.limits)
-        .ok_or_else(|| Failure::new(Code::Overloaded).retry_after_s(1))?;
+    let forwarded = &call.state.forwarded;
+    forwarded
+        .admit(identity.user.as_deref(), &call.state.limits)
+        .ok_or_else(|| Failure::new(Code::Overloaded).retry_after_s(1))
+}
+
+/// Takes a request apart; its body is read within the limits.
+fn receive(call: &mut Call<'_>, request: Request<Incoming>) -> (Parts, RequestBody) {
+    let (head, incoming) = request.into_parts();
+    let body = RequestBody::new(
+        incoming,
+        call.current.settings.max_body,
+        call.state.limits.body_idle,
+    );
+    call.record.receiving(body.fate());
+    (head, body)
+}
+
+async fn send(
+    call: &mut Call<'_>,
+    to: Destination,
+    head: Parts,
+    body: RequestBody,
+) -> Result<Response<ReplyBody>, Failure> {
+    let (state, snapshot) = (call.state, &*call.current.snapshot);
+    let provider = Provider::read(snapshot, &to.provider)?;
+    let uri = provider.base.join(&to.rest, head.uri.query())?;
     call.record.forwarded(&provider.id);
 
     let credential = Credential::of_provider(snapshot, &provider)?;
-    let mut headers = settings.request_headers.pass(request.headers());
+    let mut headers = call.current.settings.request_headers.pass(&head.headers);
     if !headers.contains_key(&REQUEST_ID)
         && let Ok(value) = HeaderValue::from_str(call.record.request_id())
     {
@@ -65,15 +143,9 @@ pub(crate) async fn forward(
         credential.add_to(&mut headers)?;
     }
 
-    let method = request.method().clone();
-    let (body, fate) = RequestBody::new(
-        request.into_body(),
-        settings.max_body,
-        state.limits.body_idle,
-    );
-    call.record.receiving(Arc::clone(&fate));
+    let fate = body.fate();
     let mut outgoing = Request::new(body);
-    *outgoing.method_mut() = method;
+    *outgoing.method_mut() = head.method;
     *outgoing.uri_mut() = uri;
     *outgoing.version_mut() = Version::HTTP_11;
     *outgoing.headers_mut() = headers;
@@ -91,7 +163,7 @@ pub(crate) async fn forward(
             Err(auth_failed(response, credential.as_ref()).await)
         }
         _ => Ok(pass_back(response, &provider, |incoming| {
-            ReplyBody::stream(incoming, state.limits.upstream_idle, permit)
+            ReplyBody::stream(incoming, state.limits.upstream_idle, to.permit)
         })),
     }
 }

@@ -429,3 +429,93 @@ async fn two_requests_on_one_connection_are_framed_apart() {
     );
     assert!(b.starts_with("GET /v1/b"), "{b}");
 }
+
+#[tokio::test]
+async fn the_model_in_the_body_chooses_the_provider() {
+    let mut provider = Provider::answering("200 OK", "{}").await;
+    let mut values = provider.settings();
+    values["agents"] = json!({"defaults": {"model": "mock/m-1"}});
+    let snapshot = FakeSnapshot::new(values).secret("/models/providers/mock/apiKey", KEY);
+    let server = Server::start(FakeCore::new(snapshot), Limits::default()).await;
+    let json_lines = format!("{GOOD}content-type: application/json; charset=utf-8\r\n");
+    for (method, lines, body, seen_body) in [
+        (
+            "POST",
+            &json_lines,
+            "{\"model\":\"mock/m-2\",\"n\":1.0}",
+            "{\"model\":\"m-2\",\"n\":1.0}",
+        ),
+        (
+            "POST",
+            &json_lines,
+            "{\"model\": \"m-3\"}",
+            "{\"model\": \"m-3\"}",
+        ),
+        ("POST", &GOOD.to_owned(), "not json", "not json"),
+        ("GET", &GOOD.to_owned(), "", ""),
+    ] {
+        let answer = server
+            .request(method, "/v1/x/y?session=s&a=1", lines, body)
+            .await;
+        assert_eq!(answer.status, 200, "{body}: {}", answer.body);
+        assert_eq!(answer.header("x-openclaw-provider"), Some("mock"));
+        let seen = provider.request().await;
+        assert!(
+            seen.starts_with(&format!("{method} /v1/x/y?a=1 HTTP/1.1\r\n")),
+            "{seen}"
+        );
+        assert!(seen.contains(KEY));
+        let (_, body) = seen.split_once("\r\n\r\n").unwrap();
+        assert_eq!(body, seen_body);
+    }
+    let encoded = format!("{json_lines}content-encoding: gzip\r\n");
+    for (lines, body, status, code) in [
+        (&json_lines, "{\"model\":", 400, "model_unknown"),
+        (&json_lines, "{\"model\":7}", 400, "model_unknown"),
+        (&encoded, "zipped", 400, "model_unknown"),
+    ] {
+        let answer = server.request("POST", "/v1/x", lines, body).await;
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (status, code),
+            "{body}"
+        );
+    }
+    assert_eq!(server.get("/v1/../x", "").await.code(), "path_invalid");
+    assert!(provider.is_untouched());
+    let bare = FakeCore::new(FakeSnapshot::new(provider.settings()));
+    let server = Server::start(bare, Limits::default()).await;
+    assert_eq!(server.get("/v1/models", "").await.code(), "model_unknown");
+}
+
+#[tokio::test]
+async fn bodies_that_are_read_for_their_model_have_limits_too() {
+    let provider = Provider::answering("200 OK", "{}").await;
+    let mut values = provider.settings();
+    values["gateway"] = json!({"http": {"maxBodyBytes": 1024}});
+    let limits = Limits {
+        body_idle: Duration::from_millis(150),
+        ..Limits::default()
+    };
+    let snapshot = FakeSnapshot::new(values).secret("/models/providers/mock/apiKey", KEY);
+    let server = Server::start(FakeCore::new(snapshot), limits).await;
+    let head =
+        format!("POST /v1/x HTTP/1.1\r\nhost: gw\r\n{GOOD}content-type: application/json\r\n");
+    let long = "x".repeat(1500);
+    for (rest, code) in [
+        ("content-length: 1025\r\n\r\n".to_owned(), "body_too_large"),
+        (
+            format!("transfer-encoding: chunked\r\n\r\n5dc\r\n{long}\r\n0\r\n\r\n"),
+            "body_too_large",
+        ),
+        ("content-length: 9\r\n\r\n{".to_owned(), "body_timeout"),
+        (
+            "transfer-encoding: chunked\r\n\r\nzz\r\n".to_owned(),
+            "body_incomplete",
+        ),
+    ] {
+        let text = server.raw(format!("{head}{rest}")).await;
+        assert_eq!(Answer::parse(&text).code(), code, "{rest:.60}");
+    }
+    assert_eq!(server.state.forwarded.running(), 0);
+}

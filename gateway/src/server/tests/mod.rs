@@ -2,5 +2,9 @@
 
 mod forwarding;
 mod life;
+mod metrics;
 mod requests;
 mod routes;
+mod storms;
+mod threats;
+mod websocket;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use serde_json::json;
 
 use super::super::limits::Limits;
-use super::super::testing::{FakeCore, FakeSnapshot, Server};
+use super::super::testing::{FakeCore, FakeSnapshot, Server, real_core};
 
 #[tokio::test]
 async fn probes_need_no_credentials_and_have_two_methods() {
@@ -45,7 +45,7 @@ async fn readiness_gives_reasons_to_local_and_known_callers_only() {
             "",
         )
         .await;
-    server.state.draining();
+    server.state.readiness.draining();
     let answer = server.request("GET", "/ready", "", "").await;
     assert_eq!(answer.status, 503);
     assert_eq!(answer.json()["failing"], json!(["draining", "secrets"]));
@@ -188,7 +188,7 @@ async fn concurrent_reloads_share_one_run() {
         assert_eq!(answer.status, 200);
         assert_eq!(
             answer.json(),
-            json!({"reloaded": true, "snapshot": 2, "warnings": []})
+            json!({"reloaded": true, "snapshot": 2, "changedOwners": [], "warnings": []})
         );
     }
     assert_eq!(core.reloads.load(Ordering::Relaxed), 1);
@@ -255,4 +255,45 @@ async fn the_log_has_no_query_no_header_and_thins_out_denials() {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     };
     assert!(!text.contains("canary"), "{text}");
+}
+
+#[tokio::test]
+async fn the_status_shows_where_credentials_come_from_and_none_of_them() {
+    let key = "sk-canary-0123456789-abcdefghijklmnop";
+    let settings = json!({
+        "gateway": {"auth": {"mode": "token", "token": "a-gateway-token-of-some-length"}},
+        "models": {"providers": {
+            "a.b": {"baseUrl": "https://a.example", "apiKey": key, "models": []},
+            "c": {"baseUrl": "https://c.example", "models": [],
+                "apiKey": {"source": "env", "provider": "default", "id": "C_KEY"}},
+        }},
+    });
+    let core = real_core(&settings, &[("C_KEY", key)]);
+    let server = Server::launch(core, Limits::default(), None).await;
+    let lines = "authorization: Bearer a-gateway-token-of-some-length\r\n";
+    let answer = server.request("GET", "/_auth/status", lines, "").await;
+    assert_eq!(answer.status, 200);
+    assert!(!answer.body.contains("canary"), "{}", answer.body);
+    let status = answer.json();
+    assert_eq!(
+        (&status["snapshot"], &status["mode"]),
+        (&json!(1), &json!("token"))
+    );
+    assert_eq!(status["degraded"], false);
+    let providers = status["providers"].as_array().unwrap();
+    assert_eq!(
+        (&providers[0]["provider"], &providers[1]["provider"]),
+        (&json!("a.b"), &json!("c"))
+    );
+    let credential = &providers[1]["credentials"][0];
+    assert_eq!(credential["source"], "env:default:C_KEY");
+    assert_eq!(
+        (&credential["origin"], &credential["state"]),
+        (&json!("env"), &json!("ready"))
+    );
+    assert_eq!(credential["masked"], "sk-c...mnop");
+    assert_eq!(
+        server.request("GET", "/_auth/status", "", "").await.status,
+        401
+    );
 }
