@@ -21,7 +21,7 @@ pub(crate) use eligibility::{Verdict, policy_violations};
 pub use order::OrderSource;
 pub(crate) use order::{OrderQuery, Ranked, resolve_order};
 pub(crate) use record::Record;
-pub(crate) use store::{Document, FileStore, ProfileStore, StoreOptions};
+pub(crate) use store::{Document, FileStore, StoreOptions};
 #[cfg(feature = "testing")]
 pub(crate) use store::{Durability, StoreVersion};
 pub use usage::Clear;
