@@ -8,6 +8,7 @@ mod engine;
 mod error;
 pub mod host;
 mod json;
+pub mod report;
 mod secrets;
 mod snapshot;
 mod text;
@@ -26,7 +27,7 @@ pub use secrets::{
     SecretValue, Selection,
 };
 pub use snapshot::{Snapshot, SurfaceInfo};
-pub use text::{REDACTED, SecretText, mask};
+pub use text::{CText, REDACTED, SecretText, mask};
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -1,10 +1,11 @@
 //! Texts that need care: secrets, and small rules for showing names.
 
+use std::ffi::CStr;
 use std::fmt;
 use std::sync::Arc;
 
 use subtle::ConstantTimeEq as _;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// The stand-in for a secret in every output of this library; never accepted as data.
 pub const REDACTED: &str = "__OPENCLAW_REDACTED__";
@@ -13,33 +14,70 @@ pub const REDACTED: &str = "__OPENCLAW_REDACTED__";
 ///
 /// Never prints itself, compares in constant time, and wipes its memory when the last clone is
 /// dropped; clones share one buffer. [`SecretText::expose`] is the only way to the text.
+///
+/// A NUL byte that does not count lies behind the text, for readers in C.
 #[derive(Clone)]
 pub struct SecretText(Arc<Zeroizing<String>>);
 
 impl SecretText {
-    /// Takes over a text. The buffer itself is kept, so no copy stays behind.
-    pub fn new(text: String) -> Self {
+    /// Takes over a text. No copy stays behind: the buffer is kept, or wiped where it has no room
+    /// for one more byte.
+    pub fn new(mut text: String) -> Self {
+        if text.len() == text.capacity() {
+            let mut roomier = String::with_capacity(text.len() + 1);
+            roomier.push_str(&text);
+            text.zeroize();
+            text = roomier;
+        }
+        text.push('\0');
         Self(Arc::new(Zeroizing::new(text)))
     }
 
     /// Takes over a text that is already wiped on drop.
-    pub fn from_zeroizing(text: Zeroizing<String>) -> Self {
-        Self(Arc::new(text))
+    pub fn from_zeroizing(mut text: Zeroizing<String>) -> Self {
+        Self::new(std::mem::take(&mut *text))
     }
 
     /// The secret itself. Every use of this method is a place to audit.
     pub fn expose(&self) -> &str {
-        &self.0
+        self.0.strip_suffix('\0').unwrap_or_default()
+    }
+
+    /// The secret with the NUL byte behind it. Every use of this method is a place to audit.
+    pub fn expose_with_nul(&self) -> &[u8] {
+        self.0.as_bytes()
     }
 
     /// Length in bytes.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.expose().len()
     }
 
     /// Whether the text has no bytes.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.expose().is_empty()
+    }
+}
+
+/// A text that is not secret, with a NUL byte that does not count behind it, for readers in C.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CText(Box<str>);
+
+impl CText {
+    /// Copies a text. NUL bytes inside it are left out.
+    pub fn new(text: &str) -> Self {
+        let kept = text.chars().filter(|c| *c != '\0');
+        Self(kept.chain(['\0']).collect::<String>().into_boxed_str())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        self.0.strip_suffix('\0').unwrap_or_default()
+    }
+
+    /// The same for C.
+    pub fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_with_nul(self.0.as_bytes()).unwrap_or_default()
     }
 }
 
@@ -111,6 +149,29 @@ mod tests {
         assert_eq!(secret, secret.clone());
         assert_ne!(secret, SecretText::new("sk-canary-0123456780".to_owned()));
         assert_eq!(secret.expose(), "sk-canary-0123456789");
+    }
+
+    #[test]
+    fn texts_have_a_nul_behind_them() {
+        for text in ["", "a", "with room"] {
+            let mut roomy = String::with_capacity(40);
+            roomy.push_str(text);
+            for secret in [
+                SecretText::new(text.to_owned()),
+                SecretText::new(roomy),
+                SecretText::from_zeroizing(Zeroizing::new(text.to_owned())),
+            ] {
+                assert_eq!((secret.expose(), secret.len()), (text, text.len()));
+                assert_eq!(
+                    secret.expose_with_nul().split_last(),
+                    Some((&0, text.as_bytes()))
+                );
+            }
+            assert_eq!(CText::new(text).as_str(), text);
+            assert_eq!(CText::new(text).as_c_str().to_bytes(), text.as_bytes());
+        }
+        assert_eq!(SecretText::new("a\0".to_owned()).expose(), "a\0");
+        assert_eq!(CText::new("a\0b").as_str(), "ab");
     }
 
     #[test]

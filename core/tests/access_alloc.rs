@@ -77,6 +77,29 @@ mod allocations {
     const PROTO: (&str, &str) = ("X-Forwarded-Proto", "https");
 
     #[test]
+    fn judging_allocates_for_folded_capitals_only() {
+        let control = by_proxy(false);
+        for (user, allocations) in [("nick@example.com", 0), ("Nick@Example.com", 1)] {
+            let headers = [("X-User", user), PROTO];
+            let request = AccessRequest {
+                remote: Some("10.0.0.9"),
+                local: None,
+                headers: &headers,
+                kind: ConnectionKind::Http,
+                tls: false,
+                credentials: None,
+            };
+            let mut judged = None;
+            let counted = allocation_counter::measure(|| {
+                judged = Some(control.judge(Some(&request)));
+            });
+            let admitted = judged.unwrap().unwrap();
+            assert_eq!(admitted.user.as_deref(), Some("nick@example.com"));
+            assert_eq!(counted.count_total, allocations, "{user}");
+        }
+    }
+
+    #[test]
     fn refusals_allocate_nothing() {
         let proxy = by_proxy(false);
         let secret = by_proxy(true);

@@ -209,3 +209,43 @@ fn a_deadline_bounds_the_whole_activation() {
     );
     assert!(error.is_retryable());
 }
+
+#[test]
+fn changes_of_files_are_noticed_until_they_are_loaded() {
+    let (sim, _, _) = world();
+    let engine = open(&sim);
+    assert!(!engine.watched_changed());
+    for (path, text) in [
+        ("/home/u/.openclaw/openclaw.json", format!("{CONFIG}\n")),
+        ("/home/u/.openclaw/openclaw-auth.json5", "{}".to_owned()),
+        ("/home/u/.openclaw/.env", "A=1".to_owned()),
+    ] {
+        sim.file(path, text, 0o600);
+        assert!(engine.watched_changed(), "{path}");
+        engine.reload().unwrap();
+        assert!(!engine.watched_changed(), "{path}");
+    }
+}
+
+#[test]
+fn a_given_text_is_used_once() {
+    let (sim, _, _) = world();
+    let engine = open(&sim);
+    let path = "models.providers.p.apiKey";
+    let report = engine
+        .reload_text("{ models: { providers: { p: { apiKey: 'key-by-text' } } } }")
+        .unwrap();
+    assert_eq!(report.generation(), 2);
+    let secret = |path: &str| {
+        engine
+            .snapshot()
+            .secret(path)
+            .map(|s| s.expose().to_owned())
+    };
+    assert_eq!(secret(path).unwrap(), "key-by-text");
+    assert!(engine.reload_text("{").is_err());
+    assert!(engine.is_degraded());
+    assert_eq!(secret(path).unwrap(), "key-by-text");
+    engine.reload().unwrap();
+    assert!(secret(path).is_err() && secret("models.providers.one.apiKey").is_ok());
+}

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod probe;
 mod server;
 
 use std::process::ExitCode;

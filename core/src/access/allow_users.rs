@@ -82,10 +82,10 @@ impl AllowUsers {
     }
 
     /// The user as the caller is to see it.
-    pub(super) fn canonical(&self, user: &str) -> String {
-        match self.folds(user) {
-            true => user.to_ascii_lowercase(),
-            false => user.to_owned(),
+    pub(super) fn canonical<'u>(&self, user: &'u str) -> Cow<'u, str> {
+        match self.folds(user) && user.bytes().any(|b| b.is_ascii_uppercase()) {
+            true => Cow::Owned(user.to_ascii_lowercase()),
+            false => Cow::Borrowed(user),
         }
     }
 

@@ -18,9 +18,10 @@ use super::ranges::ProxyRanges;
 use super::same_host::OwnAddresses;
 use super::trusted_proxy::TrustedProxy;
 use super::user::trim_blanks;
-use super::{AccessRequest, AuthMethod, ConnectionKind, Denied, Identity};
+use super::{AccessRequest, Admitted, AuthMethod, ConnectionKind, Denied, Identity};
 use crate::error::Code;
 use crate::host::{Clock, Interfaces};
+use crate::text::CText;
 
 /// The access policy of one configuration. Immutable and shared between threads; a reload makes a
 /// new one around the same [`Limiter`].
@@ -47,7 +48,8 @@ pub(super) struct Policy {
     /// `None` when limiting is switched off.
     pub(super) limits: Option<Limits>,
     pub(super) exempt_loopback: bool,
-    pub(super) hsts: Option<String>,
+    pub(super) hsts: Option<CText>,
+    pub(super) wanted: CText,
     pub(super) hide_reasons: bool,
     pub(super) admins: Option<AllowUsers>,
 }
@@ -82,6 +84,15 @@ impl AccessControl {
     ///
     /// The denial. Nothing is allocated for it.
     pub fn authorize(&self, request: Option<&AccessRequest<'_>>) -> Result<Identity, Denied> {
+        self.judge(request).map(Admitted::into_identity)
+    }
+
+    /// [`AccessControl::authorize`] without copying: the user is borrowed from the request.
+    ///
+    /// # Errors
+    ///
+    /// The denial. Nothing is allocated for it.
+    pub fn judge<'r>(&self, request: Option<&AccessRequest<'r>>) -> Result<Admitted<'r>, Denied> {
         self.guarded(request, Now::Ask(&*self.clock))
     }
 
@@ -96,6 +107,7 @@ impl AccessControl {
         now: Duration,
     ) -> Result<Identity, Denied> {
         self.guarded(request, Now::At(now))
+            .map(Admitted::into_identity)
     }
 
     /// How callers are authenticated.
@@ -118,6 +130,28 @@ impl AccessControl {
         self.policy.proxies.contains(peer.to_canonical())
     }
 
+    /// Address of the client behind the trusted proxies; `None` when unknown, never a guess. Says
+    /// nothing about whether the request may come in.
+    pub fn client_address(&self, request: &AccessRequest<'_>) -> Option<IpAddr> {
+        self.client_ip(&self.facts(request))
+    }
+
+    /// The names of all header lines that any decision by this policy looks at: in lower case,
+    /// with `-` for whatever is neither letter nor digit, sorted and separated by commas; a name
+    /// that ends in `*` stands for all that begin so.
+    ///
+    /// Whoever passes only some lines of a request compares names folded in the same way, passes
+    /// every line that fits, and at least one line if there were any.
+    pub fn wanted_headers(&self) -> &CText {
+        &self.policy.wanted
+    }
+
+    /// The configured value for `Strict-Transport-Security`. It may be sent on secure connections
+    /// only: [`AccessControl::strict_transport_security`] tells which are.
+    pub fn hsts(&self) -> Option<&CText> {
+        self.policy.hsts.as_ref()
+    }
+
     /// Whether the peer is on this host and no header says that somebody is behind it.
     pub fn is_local_direct(&self, request: &AccessRequest<'_>) -> bool {
         self.facts(request).local_direct()
@@ -128,8 +162,9 @@ impl AccessControl {
     pub fn strict_transport_security(&self, request: &AccessRequest<'_>) -> Option<&str> {
         self.policy
             .hsts
-            .as_deref()
+            .as_ref()
             .filter(|_| self.is_secure(request))
+            .map(CText::as_str)
     }
 
     /// The table of wrong attempts, for showing how full it is.
@@ -156,28 +191,28 @@ impl AccessControl {
     }
 
     /// A panic, for example in a caller's [`super::Headers`], must not become an admission.
-    fn guarded(
+    fn guarded<'r>(
         &self,
-        request: Option<&AccessRequest<'_>>,
+        request: Option<&AccessRequest<'r>>,
         now: Now<'_>,
-    ) -> Result<Identity, Denied> {
+    ) -> Result<Admitted<'r>, Denied> {
         catch_unwind(AssertUnwindSafe(|| self.decide(request, now)))
             .unwrap_or_else(|_| Err(Denied::new(Code::InternalError)))
     }
 
-    fn decide(
+    fn decide<'r>(
         &self,
-        request: Option<&AccessRequest<'_>>,
+        request: Option<&AccessRequest<'r>>,
         now: Now<'_>,
-    ) -> Result<Identity, Denied> {
+    ) -> Result<Admitted<'r>, Denied> {
         if self.policy.mode == AuthMethod::TrustedProxy {
             return self.by_proxy(request, now);
         }
-        let nothing: [(&str, &[u8]); 0] = [];
+        const NO_LINES: [(&str, &[u8]); 0] = [];
         let nothing = AccessRequest {
             remote: None,
             local: None,
-            headers: &nothing,
+            headers: &NO_LINES,
             kind: ConnectionKind::Http,
             tls: false,
             credentials: None,
@@ -200,7 +235,7 @@ impl AccessControl {
         }
     }
 
-    fn openly(&self, facts: &Facts<'_>) -> Result<Identity, Denied> {
+    fn openly<'r>(&self, facts: &Facts<'r>) -> Result<Admitted<'r>, Denied> {
         if facts.slots.evidence && !facts.trusted {
             return Err(Denied::new(Code::ProxyAttributionRequired));
         }
@@ -208,16 +243,16 @@ impl AccessControl {
             self.check_host(facts)?;
         }
         self.check_origin(facts, Code::OriginNotAllowed)?;
-        Ok(self.identity(facts, AuthMethod::None, None))
+        Ok(self.admitted(facts, AuthMethod::None))
     }
 
-    fn by_secret(
+    fn by_secret<'r>(
         &self,
-        facts: &Facts<'_>,
+        facts: &Facts<'r>,
         codes: &SecretCodes,
         configured: Option<Digest>,
         now: Now<'_>,
-    ) -> Result<Identity, Denied> {
+    ) -> Result<Admitted<'r>, Denied> {
         let presented = Presented::find(&facts.request, &facts.slots)
             .map_err(|_| Denied::new(Code::CredentialAmbiguous))?;
         let configured = configured.ok_or_else(|| Denied::new(codes.missing_config))?;
@@ -233,24 +268,24 @@ impl AccessControl {
     }
 
     /// Compares a presented secret, within the limits.
-    pub(super) fn settle(
+    pub(super) fn settle<'r>(
         &self,
-        facts: &Facts<'_>,
+        facts: &Facts<'r>,
         codes: &SecretCodes,
         configured: Digest,
         secret: Option<Secret<'_>>,
         now: Now<'_>,
-    ) -> Result<Identity, Denied> {
-        let identity = self.identity(facts, codes.method, None);
+    ) -> Result<Admitted<'r>, Denied> {
+        let admitted = self.admitted(facts, codes.method);
         let right = secret.map(|secret| secret.digest().matches(&configured));
         let Some(limits) = &self.policy.limits else {
             return match right {
-                Some(true) => Ok(identity),
+                Some(true) => Ok(admitted),
                 Some(false) => Err(Denied::new(codes.mismatch)),
                 None => Err(Denied::new(codes.missing)),
             };
         };
-        let (subject, rule) = self.subject(facts, identity.client_ip);
+        let (subject, rule) = self.subject(facts, admitted.client_ip);
         let key = Key::new(SHARED_SECRET, subject);
         let Some(right) = right else {
             return Err(match self.limiter.check(key, rule, limits, now.get()) {
@@ -259,7 +294,7 @@ impl AccessControl {
             });
         };
         match self.limiter.settle(key, rule, limits, now.get(), right) {
-            Attempt::Accepted => Ok(identity),
+            Attempt::Accepted => Ok(admitted),
             Attempt::Limited { retry_after_ms } => Err(Denied::rate_limited(retry_after_ms)),
             Attempt::Wrong { penalty_ms } => Err(Denied {
                 penalty_ms,
@@ -323,15 +358,10 @@ impl AccessControl {
         refusal.map_or(Ok(()), |reason| Err(Denied::because(code, reason)))
     }
 
-    pub(super) fn identity(
-        &self,
-        facts: &Facts<'_>,
-        method: AuthMethod,
-        user: Option<String>,
-    ) -> Identity {
-        Identity {
+    pub(super) fn admitted<'r>(&self, facts: &Facts<'r>, method: AuthMethod) -> Admitted<'r> {
+        Admitted {
             method,
-            user,
+            user: None,
             client_ip: self.client_ip(facts),
             peer_ip: facts.peer,
             local_direct: facts.local_direct(),

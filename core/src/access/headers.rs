@@ -180,6 +180,25 @@ impl HeaderPlan {
             .and_then(|entry| entry.slot)
     }
 
+    /// The folded names of all lines that [`HeaderPlan::scan`] or the walk over forwarded hops
+    /// can notice, sorted, with commas between.
+    pub(super) fn wanted(&self) -> String {
+        let folded = |name: &Name| -> String {
+            let bytes = name.lower.iter();
+            bytes.map(|byte| char::from(fold(*byte))).collect()
+        };
+        let mut names: Vec<String> = self
+            .names
+            .iter()
+            .map(folded)
+            .filter(|name| !name.starts_with(FORWARDED_EXTENSION))
+            .collect();
+        names.push(format!("{FORWARDED_EXTENSION}*"));
+        names.sort_unstable();
+        names.dedup();
+        names.join(",")
+    }
+
     /// Looks at every line once.
     pub(super) fn scan<'h>(&self, headers: &'h dyn Headers) -> Slots<'h> {
         let mut slots = Slots::default();
@@ -285,11 +304,14 @@ pub(super) fn is_alias(name: &[u8], other: &[u8]) -> bool {
     name.len() == other.len() && name.iter().zip(other).all(|(a, b)| fold(*a) == fold(*b))
 }
 
+/// What the names of most forwarding headers begin with.
+const FORWARDED_EXTENSION: &str = "x-forwarded-";
+
 fn is_forwarded_extension(name: &[u8]) -> bool {
-    let Some(start) = name.get(..b"x-forwarded-".len()) else {
+    let Some(start) = name.get(..FORWARDED_EXTENSION.len()) else {
         return false;
     };
-    matches!(start, [b'x' | b'X', ..]) && start.eq_ignore_ascii_case(b"x-forwarded-")
+    matches!(start, [b'x' | b'X', ..]) && start.eq_ignore_ascii_case(FORWARDED_EXTENSION.as_bytes())
 }
 
 fn fold(byte: u8) -> u8 {
@@ -404,6 +426,20 @@ mod tests {
             let headers = [(name, "")];
             assert_eq!(plan().scan(&headers).evidence, evidence, "{name}");
         }
+    }
+
+    #[test]
+    fn wanted_names_are_folded_and_sorted() {
+        assert_eq!(
+            plan().wanted(),
+            "authorization,cf-connecting-ip,connection,forwarded,host,origin,\
+             sec-websocket-protocol,x-forwarded-*,x-proxy-secret,x-real-ip"
+        );
+        let odd = HeaderPlan::new(&PlanNames {
+            user: Some("X_Auth.User"),
+            ..PlanNames::default()
+        });
+        assert!(odd.wanted().contains(",x-auth-user,"), "{}", odd.wanted());
     }
 
     #[test]

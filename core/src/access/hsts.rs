@@ -7,6 +7,8 @@ use crate::error::Code;
 pub(super) struct Hsts<'t> {
     /// The value to send; `None` for a blank one.
     pub(super) value: Option<&'t str>,
+    /// Seconds for which browsers remember it; `None` for a blank value.
+    pub(super) max_age: Option<u32>,
     /// What a reader should know about it.
     pub(super) warnings: Vec<Code>,
 }
@@ -21,6 +23,7 @@ pub(super) fn check(text: &str) -> Result<Hsts<'_>, Code> {
     if text.is_empty() {
         return Ok(Hsts {
             value: None,
+            max_age: None,
             warnings: vec![Code::HstsBlank],
         });
     }
@@ -52,6 +55,7 @@ pub(super) fn check(text: &str) -> Result<Hsts<'_>, Code> {
         .collect();
     Ok(Hsts {
         value: Some(text),
+        max_age: Some(max_age),
         warnings,
     })
 }

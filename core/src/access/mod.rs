@@ -8,6 +8,7 @@
 mod address;
 mod allow_users;
 mod answer;
+mod audit;
 mod client_ip;
 mod compile;
 mod control;
@@ -27,6 +28,7 @@ mod tests;
 mod trusted_proxy;
 mod user;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -34,6 +36,11 @@ use crate::error::Code;
 
 pub use address::parse_peer;
 pub use answer::{JSON_HEADERS, SECURITY_HEADERS, decision_to_json};
+pub use audit::{
+    AuditFinding, AuditInput, AuditSeverity, CertificateFacts, ChecklistLine, FileFact, FileFacts,
+    audit, sort_findings,
+};
+pub(crate) use compile::DEFAULT_SECRET_HEADER;
 pub use control::AccessControl;
 pub use limiter::{Attempt, Key, Limiter, Limits, Rule, Subject};
 pub use load::{AccessInput, AccessLoad, Overrides, Problem, SecretInput};
@@ -157,6 +164,37 @@ pub struct Identity {
     pub peer_ip: Option<IpAddr>,
     /// The peer is on this host and no header says that somebody else is behind it.
     pub local_direct: bool,
+}
+
+/// Who may come in, borrowed from the request: made without allocating, except for a user whose
+/// capital letters the allow list tells to fold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+#[non_exhaustive]
+pub struct Admitted<'r> {
+    /// As [`Identity::method`].
+    pub method: AuthMethod,
+    /// As [`Identity::user`].
+    pub user: Option<Cow<'r, str>>,
+    /// As [`Identity::client_ip`].
+    pub client_ip: Option<IpAddr>,
+    /// As [`Identity::peer_ip`].
+    pub peer_ip: Option<IpAddr>,
+    /// As [`Identity::local_direct`].
+    pub local_direct: bool,
+}
+
+impl Admitted<'_> {
+    /// The same, independent of the request.
+    pub fn into_identity(self) -> Identity {
+        Identity {
+            method: self.method,
+            user: self.user.map(Cow::into_owned),
+            client_ip: self.client_ip,
+            peer_ip: self.peer_ip,
+            local_direct: self.local_direct,
+        }
+    }
 }
 
 /// Why a request was refused.

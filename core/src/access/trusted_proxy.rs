@@ -10,7 +10,7 @@ use super::credentials::Presented;
 use super::digest::Digest;
 use super::headers::{Slot, Slots};
 use super::user::{UserValue, is_placeholder, read_user, trim_blanks};
-use super::{AccessRequest, AuthMethod, Denied, Identity};
+use super::{AccessRequest, Admitted, AuthMethod, Denied};
 use crate::error::Code;
 
 /// `gateway.auth.trustedProxy`, compiled. Header names are spelled as configured.
@@ -34,11 +34,11 @@ pub(super) struct ProxySecret {
 impl AccessControl {
     /// The first step that fails decides. Nothing in a header is believed before the source is
     /// known to be a trusted proxy.
-    pub(super) fn by_proxy(
+    pub(super) fn by_proxy<'r>(
         &self,
-        request: Option<&AccessRequest<'_>>,
+        request: Option<&AccessRequest<'r>>,
         now: Now<'_>,
-    ) -> Result<Identity, Denied> {
+    ) -> Result<Admitted<'r>, Denied> {
         let Some(settings) = &self.policy.trusted else {
             return Err(Denied::new(Code::TrustedProxyConfigMissing));
         };
@@ -65,25 +65,25 @@ impl AccessControl {
         settings.check_secret(slots)?;
         settings.check_required(slots)?;
         let user = settings.user(slots)?;
-        let identity = self.identity(&facts, AuthMethod::TrustedProxy, None);
-        if settings.require_client_ip && identity.client_ip.is_none() {
+        let admitted = self.admitted(&facts, AuthMethod::TrustedProxy);
+        if settings.require_client_ip && admitted.client_ip.is_none() {
             return Err(Denied::new(Code::ProxyAttributionRequired));
         }
         self.check_origin(&facts, Code::TrustedProxyOriginNotAllowed)?;
-        Ok(Identity {
+        Ok(Admitted {
             user: Some(settings.users.canonical(user)),
-            ..identity
+            ..admitted
         })
     }
 
     /// Callers on this host that bypass the proxy may have a password. Whatever looks like a
     /// request of the proxy is not one of theirs.
-    fn by_local_password(
+    fn by_local_password<'r>(
         &self,
-        request: &AccessRequest<'_>,
+        request: &AccessRequest<'r>,
         peer: Option<IpAddr>,
         now: Now<'_>,
-    ) -> Option<Result<Identity, Denied>> {
+    ) -> Option<Result<Admitted<'r>, Denied>> {
         let configured = self.policy.password?;
         let peer = peer.filter(|peer| peer.is_loopback())?;
         let facts = Facts {

@@ -1,10 +1,11 @@
 //! The effective environment: one map for every lookup of one activation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -14,7 +15,7 @@ use super::{blocklist, dotenv};
 use crate::error::Code;
 use crate::host::{FileMeta, Host};
 use crate::json::{Path, Place, lookup, type_name};
-use crate::text::REDACTED;
+use crate::text::{REDACTED, SecretText};
 
 /// Where a variable came from. Earlier sources win over later ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,8 +46,8 @@ impl EnvOrigin {
 /// activation.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EnvView {
-    process: Arc<BTreeMap<String, Zeroizing<String>>>,
-    added: BTreeMap<String, (Zeroizing<String>, EnvOrigin)>,
+    process: Arc<HashMap<String, SecretText, RandomState>>,
+    added: HashMap<String, (SecretText, EnvOrigin), RandomState>,
 }
 
 /// Most bytes in a `.env` file.
@@ -55,28 +56,41 @@ const MAX_DOTENV: u64 = 1 << 20;
 impl EnvView {
     /// The process environment alone.
     pub(crate) fn new(process: BTreeMap<String, Zeroizing<String>>) -> Self {
+        let process = process
+            .into_iter()
+            .map(|(name, value)| (name, SecretText::from_zeroizing(value)));
         Self {
-            process: Arc::new(process),
-            added: BTreeMap::new(),
+            process: Arc::new(process.collect()),
+            added: HashMap::default(),
         }
     }
 
     /// The value of a variable, from whichever source defines it. May be empty.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.added
-            .get(name)
-            .map(|(value, _)| value.as_str())
-            .or_else(|| self.process(name))
+        self.text(name).map(SecretText::expose)
     }
 
     /// The value when it has more than white space.
     pub fn non_blank(&self, name: &str) -> Option<&str> {
-        self.get(name).filter(|value| !value.trim().is_empty())
+        self.secret(name).map(SecretText::expose)
+    }
+
+    /// The value as a secret, when it has more than white space.
+    pub(crate) fn secret(&self, name: &str) -> Option<&SecretText> {
+        self.text(name)
+            .filter(|value| !value.expose().trim().is_empty())
+    }
+
+    fn text(&self, name: &str) -> Option<&SecretText> {
+        match self.added.get(name) {
+            Some((value, _)) => Some(value),
+            None => self.process.get(name),
+        }
     }
 
     /// The value in the process environment only.
     pub fn process(&self, name: &str) -> Option<&str> {
-        self.process.get(name).map(|value| value.as_str())
+        self.process.get(name).map(SecretText::expose)
     }
 
     /// Where a variable came from.
@@ -87,11 +101,14 @@ impl EnvView {
         }
     }
 
-    /// The names that are not from the process environment, with their origin.
+    /// The names that are not from the process environment, with their origin, in order.
     pub fn overlay(&self) -> impl Iterator<Item = (&str, EnvOrigin)> {
-        self.added
-            .iter()
+        let added = self.added.iter();
+        let mut names: Vec<(&str, EnvOrigin)> = added
             .map(|(name, (_, origin))| (name.as_str(), *origin))
+            .collect();
+        names.sort_unstable_by_key(|(name, _)| *name);
+        names.into_iter()
     }
 
     /// All names and values of the effective environment, in order of the names.
@@ -101,11 +118,11 @@ impl EnvView {
             .iter()
             .filter(|(name, _)| !self.added.contains_key(*name));
         let mut all: Vec<(&str, &str)> = process
-            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .map(|(name, value)| (name.as_str(), value.expose()))
             .chain(
                 self.added
                     .iter()
-                    .map(|(name, (value, _))| (name.as_str(), value.as_str())),
+                    .map(|(name, (value, _))| (name.as_str(), value.expose())),
             )
             .collect();
         all.sort_unstable_by_key(|(name, _)| *name);
@@ -121,6 +138,7 @@ impl EnvView {
             (Some(existing), _) => !existing.trim().is_empty(),
         };
         if !taken {
+            let value = SecretText::from_zeroizing(value);
             self.added.insert(name.to_owned(), (value, origin));
         }
     }

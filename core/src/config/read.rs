@@ -173,6 +173,13 @@ impl Source {
         files.find(|(_, mode)| mode & 0o077 != 0)
     }
 
+    /// Whether the main document was read from a file.
+    pub(crate) fn is_from_files(&self) -> bool {
+        self.files
+            .iter()
+            .any(|file| file.path == self.places.config)
+    }
+
     /// The main file and what it includes, in the order in which they were read.
     pub(crate) fn files(&self) -> &[SourceFile] {
         &self.files

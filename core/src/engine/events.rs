@@ -10,6 +10,8 @@ use crate::error::{Code, Error};
 /// Something that happened to an engine.
 #[derive(Debug, Clone)]
 pub struct Event {
+    seq: u64,
+    dropped: u64,
     code: Code,
     at_ms: u64,
     generation: u64,
@@ -21,6 +23,8 @@ pub struct Event {
 impl Event {
     fn new(code: Code, at_ms: u64, generation: u64, message: String) -> Self {
         Self {
+            seq: 0,
+            dropped: 0,
             code,
             at_ms,
             generation,
@@ -69,6 +73,24 @@ impl Event {
         self.code
     }
 
+    /// Number of the event, from 1 up, without gaps; [`Event::dropped`] counts what is missing.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// How many events before this one were dropped because nobody took them.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// How urgent it is, in the words of loggers: `info` or `warn`.
+    pub fn level(&self) -> &'static str {
+        match self.code {
+            Code::SecretsReloaderDegraded => "warn",
+            _ => "info",
+        }
+    }
+
     /// When, in milliseconds since 1970.
     pub fn at_ms(&self) -> u64 {
         self.at_ms
@@ -87,6 +109,9 @@ impl Event {
     /// The JSON form of every language.
     pub fn to_json(&self) -> Value {
         json!({
+            "seq": self.seq,
+            "dropped": self.dropped,
+            "level": self.level(),
             "code": self.code.as_str(),
             "at": self.at_ms,
             "generation": self.generation,
@@ -101,20 +126,50 @@ impl Event {
 #[derive(Debug, Default)]
 pub(super) struct EventQueue {
     events: VecDeque<Event>,
+    pushed: u64,
+    /// Dropped since an event was last taken.
+    dropped: u64,
 }
 
 const MOST: usize = 256;
 
 impl EventQueue {
-    pub(super) fn push(&mut self, event: Event) {
+    pub(super) fn push(&mut self, mut event: Event) {
         log::debug!(target: "openclaw_auth::engine", "{}: {}", event.code, event.message);
         if self.events.len() == MOST {
             self.events.pop_front();
+            self.dropped += 1;
         }
+        self.pushed += 1;
+        event.seq = self.pushed;
         self.events.push_back(event);
     }
 
-    pub(super) fn drain(&mut self) -> Vec<Event> {
-        self.events.drain(..).collect()
+    pub(super) fn take(&mut self) -> Option<Event> {
+        let event = self.events.pop_front()?;
+        let dropped = std::mem::take(&mut self.dropped);
+        Some(Event { dropped, ..event })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_events_are_dropped_and_counted() {
+        let mut queue = EventQueue::default();
+        for generation in 0..MOST as u64 + 3 {
+            queue.push(Event::recovered(7, generation));
+        }
+        let first = queue.take().unwrap();
+        assert_eq!(
+            (first.seq(), first.dropped(), first.generation()),
+            (4, 3, 3)
+        );
+        let second = queue.take().unwrap();
+        assert_eq!((second.seq(), second.dropped()), (5, 0));
+        assert_eq!(std::iter::from_fn(|| queue.take()).count(), MOST - 2);
+        assert_eq!(first.to_json()["level"], "info");
     }
 }

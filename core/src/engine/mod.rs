@@ -136,11 +136,27 @@ impl Engine {
     ///
     /// As [`Engine::open`]; the last good snapshot stays in use.
     pub fn reload(&self) -> Result<ReloadReport> {
+        self.reload_with(&self.options)
+    }
+
+    /// Like [`Engine::reload`], from this JSON5 text instead of where the engine was opened from.
+    /// Later calls of [`Engine::reload`] go back to that.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::reload`].
+    pub fn reload_text(&self, text: impl Into<String>) -> Result<ReloadReport> {
+        self.reload_with(&self.options.clone().config_text(text))
+    }
+
+    fn reload_with(&self, options: &Options) -> Result<ReloadReport> {
         let _one_at_a_time = self.activation.lock();
         let start = self.host.clock.monotonic();
         let previous = self.current.load_full();
         let mut watched = Watched::new();
-        let result = self.activation_plan().run(Some(&previous), &mut watched);
+        let result = self
+            .activation_plan(options)
+            .run(Some(&previous), &mut watched);
         *self.watched.lock() = WatchStamp::new(watched);
         let now = self.host.clock.now_ms();
         let mut events = self.events.lock();
@@ -217,10 +233,10 @@ impl Engine {
         watcher.step(self.host.clock.monotonic(), &loaded, current)
     }
 
-    fn activation_plan(&self) -> Activation<'_> {
+    fn activation_plan<'a>(&'a self, options: &'a Options) -> Activation<'a> {
         Activation {
             host: &self.host,
-            options: &self.options,
+            options,
             access: &self.access,
             rules: Arc::clone(&self.table.lock().1),
             cancel: &self.cancel,
@@ -245,7 +261,12 @@ impl Engine {
 
     /// Takes the queued events, oldest first. At most 256 are kept.
     pub fn events(&self) -> Vec<Event> {
-        self.events.lock().drain()
+        std::iter::from_fn(|| self.next_event()).collect()
+    }
+
+    /// Takes the oldest queued event.
+    pub fn next_event(&self) -> Option<Event> {
+        self.events.lock().take()
     }
 
     /// Ends running programs of an activation and makes later ones fail. For shutting down.

@@ -4,6 +4,7 @@
 //! reported (events, diagnostics, findings) are in capitals. Access problems are all in lower case:
 //! some of them are errors in one mode and warnings in another.
 
+use std::ffi::CStr;
 use std::fmt;
 
 /// The part of the library that a code belongs to.
@@ -94,6 +95,18 @@ macro_rules! codes {
             pub fn as_str(self) -> &'static str {
                 match self {
                     $($( Self::$variant => $text, )*)*
+                }
+            }
+
+            /// The stable text of the code, for C.
+            pub fn as_c_str(self) -> &'static CStr {
+                match self {
+                    $($( Self::$variant => const {
+                        match CStr::from_bytes_with_nul(concat!($text, "\0").as_bytes()) {
+                            Ok(text) => text,
+                            Err(_) => c"",
+                        }
+                    }, )*)*
                 }
             }
 
@@ -614,6 +627,9 @@ codes! {
         SecretsExecPlaintextAssumed "SECRETS_EXEC_PLAINTEXT_ASSUMED"
             "The exec provider printed plain text, which was taken as the secret."
             "Write jsonOnly: false to say so.";
+        SecretsExecNotRun "SECRETS_EXEC_NOT_RUN"
+            "A report did not resolve the reference, because that would start a program."
+            "Nothing; the gateway itself runs it.";
         SecretsPassenvMissing "SECRETS_PASSENV_MISSING"
             "A name in passEnv is not set."
             "Set the variable or remove the name.";
@@ -791,6 +807,12 @@ codes! {
         InvalidArgument "invalid_argument"
             "An argument of a call is invalid."
             "Correct the call; this is a mistake in the calling program.";
+        ClockNotManual "clock_not_manual"
+            "The clock of the engine is the machine's and cannot be moved."
+            "Open the engine with a manual clock; it is meant for tests.";
+        Panic "panic"
+            "A defect inside the library was caught at its border; the engine stays usable."
+            "Report it with the message.";
         InternalError "internal_error"
             "Something that cannot happen happened."
             "Report it with the message.";
@@ -809,6 +831,7 @@ mod tests {
         for info in Code::ALL {
             assert!(seen.insert(info.text), "{} occurs twice", info.text);
             assert_eq!(info.code.as_str(), info.text);
+            assert_eq!(info.code.as_c_str().to_str(), Ok(info.text));
             assert_eq!(info.code.info().text, info.text);
             let lower = info
                 .text

@@ -30,6 +30,11 @@ impl RealEnvironment {
                 ))
             })
             .collect();
+        Self::with_vars(vars)
+    }
+
+    /// The same with given variables.
+    pub(super) fn with_vars(vars: BTreeMap<String, Zeroizing<String>>) -> Self {
         Self {
             vars,
             current_dir: env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),

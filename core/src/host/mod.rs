@@ -54,9 +54,19 @@ pub struct Host {
 impl Host {
     /// The machine this program runs on. The environment is captured now.
     pub fn real() -> Self {
+        Self::in_environment(env::RealEnvironment::capture())
+    }
+
+    /// The machine this program runs on, with exactly these variables: the environment of the
+    /// process is not read.
+    pub fn with_vars(vars: BTreeMap<String, Zeroizing<String>>) -> Self {
+        Self::in_environment(env::RealEnvironment::with_vars(vars))
+    }
+
+    fn in_environment(environment: env::RealEnvironment) -> Self {
         Self {
             clock: Arc::new(clock::RealClock::default()),
-            env: Arc::new(env::RealEnvironment::capture()),
+            env: Arc::new(environment),
             files: Arc::new(files::RealFiles),
             processes: Arc::new(process::RealProcesses::default()),
             interfaces: Arc::new(RealInterfaces),

@@ -98,7 +98,7 @@ impl Loaded {
             stop: options.stop.clone(),
             exec: options.exec,
         };
-        let mut resolution = resolver.resolve(&wanted, !attempt.failures.is_empty());
+        let mut resolution = resolver.resolve(wanted.iter(), !attempt.failures.is_empty());
         let from_env = self.select(
             &context,
             &resolver,
@@ -220,11 +220,7 @@ impl Loaded {
     fn template_refs<'a>(&'a self, parts: &'a [Part]) -> impl Iterator<Item = SecretRef> + 'a {
         let provider = self.providers.defaults.alias(SecretSource::Env);
         parts.iter().filter_map(move |part| match part {
-            Part::Reference(name) => Some(SecretRef {
-                source: SecretSource::Env,
-                provider: provider.to_owned(),
-                id: name.clone(),
-            }),
+            Part::Reference(name) => Some(SecretRef::new(SecretSource::Env, provider, name)),
             Part::Literal(_) => None,
         })
     }
@@ -266,7 +262,7 @@ impl Loaded {
             _ if judged.replacement.is_some() => Origin::Env,
             (Content::Template(_), _) => Origin::Template,
             (_, None) => Origin::Literal,
-            (_, Some(reference)) => match reference.source {
+            (_, Some(reference)) => match reference.source() {
                 SecretSource::Env => Origin::Env,
                 SecretSource::File => Origin::File,
                 SecretSource::Exec => Origin::Exec,
@@ -314,9 +310,9 @@ impl Loaded {
             Err(fault) => {
                 let mut failure = of_surface(&judged, fault);
                 if let Some(reference) = reference {
-                    failure.source = Some(reference.source);
-                    failure.provider = Some(reference.provider.clone());
-                    failure.id = Some(reference.id.clone());
+                    failure.source = Some(reference.source());
+                    failure.provider = Some(reference.provider().to_owned());
+                    failure.id = Some(reference.id().to_owned());
                     failure.refs = vec![reference.to_string()];
                 }
                 attempt.failures.push(failure);
@@ -368,18 +364,10 @@ pub(super) fn of_surface(judged: &Judged<'_>, fault: Fault) -> Failure {
         | Code::SecretRefValueType => Scope::Assignment,
         _ => Scope::Ref,
     };
-    let nobody = SecretRef {
-        source: SecretSource::Env,
-        provider: String::new(),
-        id: String::new(),
-    };
     Failure {
-        source: None,
-        provider: None,
-        id: None,
         paths: vec![judged.surface.path.to_string()],
         owners: judged.owners.clone(),
-        ..fault.failure(scope, &nobody)
+        ..fault.failure(scope, None)
     }
 }
 

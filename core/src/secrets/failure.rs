@@ -197,16 +197,18 @@ impl Fault {
         self
     }
 
-    /// The failure of this fault for one provider or reference.
-    pub(crate) fn failure(self, scope: Scope, reference: &SecretRef) -> Failure {
+    /// The failure of this fault, for one provider or reference if it is about one.
+    pub(crate) fn failure(self, scope: Scope, reference: Option<&SecretRef>) -> Failure {
         let parts = *self.0;
         Failure {
             scope,
             code: parts.code,
             reason: parts.reason,
-            source: Some(reference.source),
-            provider: Some(reference.provider.clone()),
-            id: (scope != Scope::Provider).then(|| reference.id.clone()),
+            source: reference.map(SecretRef::source),
+            provider: reference.map(|reference| reference.provider().to_owned()),
+            id: reference
+                .filter(|_| scope != Scope::Provider)
+                .map(|reference| reference.id().to_owned()),
             refs: Vec::new(),
             paths: Vec::new(),
             owners: Vec::new(),

@@ -209,7 +209,7 @@ impl Loaded {
         let active = judged.iter().filter(|judged| judged.active.is_ok());
         active
             .flat_map(|judged| self.refs_of(&judged.surface.content))
-            .map(|reference| reference.provider)
+            .map(|reference| reference.provider().to_owned())
             .collect()
     }
 }

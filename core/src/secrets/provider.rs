@@ -165,10 +165,10 @@ impl Providers {
 
     /// The provider of a reference.
     pub(crate) fn find(&self, reference: &SecretRef) -> Result<Found<'_>, Fault> {
-        let alias = reference.provider.as_str();
+        let alias = reference.provider();
         let declared = self.declared.get(alias);
         if let Some(provider) =
-            declared.filter(|provider| provider.source == Some(reference.source))
+            declared.filter(|provider| provider.source == Some(reference.source()))
         {
             return match provider.problems.first() {
                 None => Ok(Found::Declared(&provider.settings)),
@@ -185,11 +185,12 @@ impl Providers {
             };
         }
         // The built-in provider stays reachable even if its alias is declared for another source.
-        if reference.source == SecretSource::Env && alias == self.defaults.alias(SecretSource::Env)
+        if reference.source() == SecretSource::Env
+            && alias == self.defaults.alias(SecretSource::Env)
         {
             return Ok(Found::BuiltInEnv);
         }
-        let source = reference.source.as_str();
+        let source = reference.source().as_str();
         if let Some(other) = declared.and_then(|provider| provider.source) {
             return Err(Fault::new(
                 Code::SecretProviderSourceMismatch,
@@ -202,7 +203,7 @@ impl Providers {
         let same: Vec<&str> = self
             .declared
             .iter()
-            .filter(|(_, provider)| provider.source == Some(reference.source))
+            .filter(|(_, provider)| provider.source == Some(reference.source()))
             .map(|(alias, _)| alias.as_str())
             .collect();
         let mut hint = match same.as_slice() {

@@ -1,6 +1,8 @@
 //! Secret references: the accepted forms, and what is said about the others.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -38,26 +40,45 @@ impl SecretSource {
     }
 }
 
-/// A secret reference in normal form. Its text form is `source:provider:id`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A secret reference in normal form. Its text form is `source:provider:id`; clones share it.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SecretRef {
-    pub(crate) source: SecretSource,
-    pub(crate) provider: String,
-    pub(crate) id: String,
+    label: Arc<str>,
+    source: SecretSource,
+    /// Where the id starts in the label.
+    id_at: usize,
 }
 
 impl SecretRef {
+    /// The reference of parts that are known to be valid.
+    pub(crate) fn new(source: SecretSource, provider: &str, id: &str) -> Self {
+        let mut label = String::with_capacity(provider.len() + id.len() + 6);
+        for part in [source.as_str(), ":", provider, ":", id] {
+            label.push_str(part);
+        }
+        Self {
+            id_at: label.len() - id.len(),
+            label: label.into(),
+            source,
+        }
+    }
+
     /// Reads the text form `source:provider:id`; `None` when a part of it is not valid.
     pub fn parse(label: &str) -> Option<Self> {
-        let mut parts = label.splitn(3, ':');
-        let source = SecretSource::parse(parts.next()?)?;
-        let (provider, id) = (parts.next()?, parts.next()?);
+        let (source, rest) = label.split_once(':')?;
+        let (provider, id) = rest.split_once(':')?;
+        let source = SecretSource::parse(source)?;
         let fine = is_alias(provider) && check_id(source, id).is_ok();
         fine.then(|| Self {
+            label: label.into(),
             source,
-            provider: provider.to_owned(),
-            id: id.to_owned(),
+            id_at: label.len() - id.len(),
         })
+    }
+
+    /// The text form.
+    pub fn label(&self) -> &str {
+        &self.label
     }
 
     /// Where it is resolved.
@@ -67,18 +88,35 @@ impl SecretRef {
 
     /// The provider's alias.
     pub fn provider(&self) -> &str {
-        &self.provider
+        let start = self.source.as_str().len() + 1;
+        self.label.get(start..self.id_at - 1).unwrap_or_default()
     }
 
     /// The id inside the provider.
     pub fn id(&self) -> &str {
-        &self.id
+        self.label.get(self.id_at..).unwrap_or_default()
+    }
+}
+
+impl Ord for SecretRef {
+    /// By source, provider and id.
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.source
+            .cmp(&other.source)
+            .then_with(|| self.provider().cmp(other.provider()))
+            .then_with(|| self.id().cmp(other.id()))
+    }
+}
+
+impl PartialOrd for SecretRef {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
 impl fmt::Display for SecretRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.source.as_str(), self.provider, self.id)
+        f.write_str(&self.label)
     }
 }
 
@@ -179,12 +217,8 @@ pub(crate) fn classify_text(text: &str, defaults: &Defaults) -> Classified {
         .or_else(|| trimmed.strip_prefix('$'))
         .filter(|name| is_env_id(name));
     if let Some(name) = shorthand {
-        let provider = defaults.alias(SecretSource::Env).to_owned();
-        let reference = SecretRef {
-            source: SecretSource::Env,
-            provider,
-            id: name.to_owned(),
-        };
+        let provider = defaults.alias(SecretSource::Env);
+        let reference = SecretRef::new(SecretSource::Env, provider, name);
         return Classified::Reference(reference, false);
     }
     if !text.contains("${") {
@@ -276,11 +310,7 @@ fn read_object(
     }
     let id = text("id")?.ok_or_else(|| missing("id"))?;
     check_id(source, id)?;
-    let reference = SecretRef {
-        source,
-        provider: alias.to_owned(),
-        id: id.to_owned(),
-    };
+    let reference = SecretRef::new(source, alias, id);
     Ok((reference, provider.is_none()))
 }
 
@@ -291,8 +321,11 @@ fn check_id(source: SecretSource, id: &str) -> Result<(), InvalidRef> {
         return Err(invalid);
     }
     // People paste the secret itself into the id, so an invalid one is never shown.
-    let shown = format!("<invalid id, {} characters>", id.chars().count());
-    let invalid = |reason, rule: &str| Err(InvalidRef::new(reason, format!("{rule}; got {shown}")));
+    let invalid = |reason, rule: &str| {
+        let count = id.chars().count();
+        let message = format!("{rule}; got <invalid id, {count} characters>");
+        Err(InvalidRef::new(reason, message))
+    };
     match source {
         SecretSource::Env if !is_env_id(id) => invalid(
             "env_id",

@@ -20,7 +20,6 @@ use crate::config::{EnvView, Severity};
 use crate::error::Code;
 use crate::host::{Cancel, Host};
 use crate::json::Path as ConfigPath;
-use crate::text::SecretText;
 
 pub(super) type IdResult = Result<Resolved, Fault>;
 
@@ -162,8 +161,12 @@ enum GroupSettings<'a> {
 }
 
 impl Resolver<'_> {
-    /// Resolves references. `bound_to_fail`: something else has failed already.
-    pub(crate) fn resolve(&self, refs: &BTreeSet<SecretRef>, bound_to_fail: bool) -> Resolution {
+    /// Resolves distinct references. `bound_to_fail`: something else has failed already.
+    pub(crate) fn resolve<'b>(
+        &'b self,
+        refs: impl ExactSizeIterator<Item = &'b SecretRef>,
+        bound_to_fail: bool,
+    ) -> Resolution {
         let mut resolution = Resolution::default();
         if refs.len() > MAX_REFS {
             let message = format!(
@@ -171,11 +174,8 @@ impl Resolver<'_> {
                 refs.len()
             );
             let fault = Fault::new(Code::SecretProviderLimit, message).reason("total_refs");
-            if let Some(first) = refs.first() {
-                let mut failure = fault.failure(Scope::Activation, first);
-                (failure.source, failure.provider, failure.id) = (None, None, None);
-                resolution.failures.push(failure);
-            }
+            let failure = fault.failure(Scope::Activation, None);
+            resolution.failures.push(failure);
             return resolution;
         }
         let groups = self.groups(refs, &mut resolution);
@@ -206,55 +206,57 @@ impl Resolver<'_> {
         resolution
     }
 
+    /// The references by provider: groups by source and alias, ids in order where a program is
+    /// shown them.
     fn groups<'b>(
         &'b self,
-        refs: &'b BTreeSet<SecretRef>,
+        refs: impl Iterator<Item = &'b SecretRef>,
         resolution: &mut Resolution,
     ) -> Vec<Group<'b>> {
-        let mut groups: Vec<Group<'_>> = Vec::new();
-        let mut refused: Option<(SecretSource, &str)> = None;
-        // The set is ordered by source, alias and id, so groups are runs of it.
+        let mut by_provider: Vec<((SecretSource, &str), Vec<&SecretRef>)> = Vec::new();
+        let mut index: HashMap<(SecretSource, &str), usize, RandomState> = HashMap::default();
         for reference in refs {
-            let key = (reference.source, reference.provider.as_str());
-            if let Some(group) = groups
-                .last_mut()
-                .filter(|group| (group.source, group.alias) == key)
-            {
-                group.refs.push(reference);
+            let key = (reference.source(), reference.provider());
+            // References of one provider usually stand together.
+            if let Some((_, refs)) = by_provider.last_mut().filter(|(last, _)| *last == key) {
+                refs.push(reference);
                 continue;
             }
-            if refused == Some(key) {
-                if let Some(failure) = resolution.failures.last_mut() {
-                    failure.refs.push(reference.to_string());
-                }
-                continue;
+            let at = *index.entry(key).or_insert(by_provider.len());
+            match by_provider.get_mut(at) {
+                Some((_, refs)) => refs.push(reference),
+                None => by_provider.push((key, vec![reference])),
             }
-            let settings = match self.providers.find(reference) {
+        }
+        by_provider.sort_by_key(|(key, _)| *key);
+        let mut groups: Vec<Group<'_>> = Vec::with_capacity(by_provider.len());
+        for ((source, alias), mut refs) in by_provider {
+            let Some(first) = refs.first() else { continue };
+            let settings = match self.providers.find(first) {
                 Ok(Found::BuiltInEnv) => GroupSettings::Env(None),
                 Ok(Found::Declared(Settings::Env(settings))) => GroupSettings::Env(Some(settings)),
                 Ok(Found::Declared(Settings::File(settings))) => GroupSettings::File(settings),
-                Ok(Found::Declared(Settings::Exec(settings))) => GroupSettings::Exec(settings),
+                Ok(Found::Declared(Settings::Exec(settings))) => {
+                    refs.sort_unstable();
+                    GroupSettings::Exec(settings)
+                }
                 Ok(Found::Declared(Settings::Unusable)) => {
-                    refused = Some(key);
-                    let message = format!("secrets.providers.{} is invalid", reference.provider);
+                    let message = format!("secrets.providers.{alias} is invalid");
                     let fault = Fault::new(Code::SecretProviderInvalid, message);
-                    resolution
-                        .failures
-                        .push(with_refs(fault, Scope::Provider, &[reference]));
+                    let failure = with_refs(fault, Scope::Provider, &refs);
+                    resolution.failures.push(failure);
                     continue;
                 }
                 Err(fault) => {
-                    refused = Some(key);
-                    resolution
-                        .failures
-                        .push(with_refs(fault, Scope::Provider, &[reference]));
+                    let failure = with_refs(fault, Scope::Provider, &refs);
+                    resolution.failures.push(failure);
                     continue;
                 }
             };
             groups.push(Group {
-                source: key.0,
-                alias: key.1,
-                refs: vec![reference],
+                source,
+                alias,
+                refs,
                 settings,
             });
         }
@@ -307,11 +309,7 @@ impl Resolver<'_> {
     }
 
     fn run(&self, group: &Group<'_>) -> Result<GroupResult, Fault> {
-        let ids: Vec<&str> = group
-            .refs
-            .iter()
-            .map(|reference| reference.id.as_str())
-            .collect();
+        let ids: Vec<&str> = group.refs.iter().map(|reference| reference.id()).collect();
         if self.stop.is_over(self.host) {
             return Err(self.stop.fault(group.alias));
         }
@@ -342,7 +340,7 @@ impl Resolver<'_> {
         };
         resolution.values.reserve(group.refs.len());
         for reference in &group.refs {
-            match self.variable(group.alias, settings, &reference.id) {
+            match self.variable(group.alias, settings, reference.id()) {
                 Ok(value) => {
                     resolution.values.insert((*reference).clone(), value);
                 }
@@ -395,8 +393,8 @@ impl Resolver<'_> {
                 .reason("allowlist")
                 .hint(format!("add \"{name}\" to the allowlist")));
         }
-        match self.env.non_blank(name) {
-            Some(value) => Ok(Resolved::Text(SecretText::new(value.to_owned()))),
+        match self.env.secret(name) {
+            Some(value) => Ok(Resolved::Text(value.clone())),
             None => {
                 let dotenv = self.state_dir.join(".env");
                 let message = format!("environment variable {name} is missing or empty");
@@ -443,7 +441,7 @@ impl Resolver<'_> {
                 report.runs = result.runs;
                 self.diagnose(group, &result, resolution);
                 for reference in &group.refs {
-                    match result.values.remove(&reference.id) {
+                    match result.values.remove(reference.id()) {
                         Some(Ok(value)) => {
                             resolution.values.insert((*reference).clone(), value);
                         }
@@ -494,16 +492,8 @@ impl Resolver<'_> {
 
 fn with_refs(fault: Fault, scope: Scope, refs: &[&SecretRef]) -> Failure {
     let labels = refs.iter().map(ToString::to_string).collect();
-    let Some(first) = refs.first() else {
-        // Groups are never empty; this keeps the function total.
-        let nobody = SecretRef {
-            source: SecretSource::Env,
-            provider: String::new(),
-            id: String::new(),
-        };
-        return fault.failure(scope, &nobody);
-    };
-    let mut failure = fault.failure(scope, first);
-    failure.refs = labels;
-    failure
+    Failure {
+        refs: labels,
+        ..fault.failure(scope, refs.first().copied())
+    }
 }

@@ -522,7 +522,7 @@ impl Selecting<'_> {
                 .collect());
         }
         let allowed = |reference: &SecretRef| {
-            reference.source != SecretSource::Env || option.env.contains(&reference.id.as_str())
+            reference.source() != SecretSource::Env || option.env.contains(&reference.id())
         };
         if let Some(other) = refs.iter().find(|r| option.env_refs_only && !allowed(r)) {
             let message = format!(
@@ -533,7 +533,7 @@ impl Selecting<'_> {
             let fault = super::failure::Fault::new(Code::SecretRefPolicyDenied, message);
             let mut failure = fault
                 .reason("allowlist")
-                .failure(super::failure::Scope::Ref, other);
+                .failure(super::failure::Scope::Ref, Some(other));
             failure.refs = vec![other.to_string()];
             return Err(vec![failure]);
         }
@@ -555,7 +555,7 @@ impl Selecting<'_> {
             return Ok(true);
         }
         let bound_to_fail = self.failed_already || !resolution.failures.is_empty();
-        let more = self.resolver.resolve(&missing, bound_to_fail);
+        let more = self.resolver.resolve(missing.iter(), bound_to_fail);
         let (failures, gated) = (more.failures, !more.not_attempted.is_empty());
         resolution.values.extend(more.values);
         resolution.not_attempted.extend(more.not_attempted);

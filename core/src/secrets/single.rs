@@ -1,6 +1,8 @@
 //! Resolving references that nobody placed: for tools.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
+
+use foldhash::fast::RandomState;
 
 use super::activate::secret_of;
 use super::collect::Content;
@@ -22,7 +24,15 @@ impl Loaded {
     ) -> Vec<Result<SecretValue>> {
         let parsed: Vec<Option<SecretRef>> =
             labels.iter().map(|label| SecretRef::parse(label)).collect();
-        let wanted: BTreeSet<SecretRef> = parsed.iter().flatten().cloned().collect();
+        let mut seen: HashSet<&SecretRef, RandomState> =
+            HashSet::with_capacity_and_hasher(parsed.len(), RandomState::default());
+        let mut wanted = Vec::with_capacity(parsed.len());
+        wanted.extend(
+            parsed
+                .iter()
+                .flatten()
+                .filter(|reference| seen.insert(reference)),
+        );
         let resolution = Resolver {
             host,
             env: &self.source.env,
@@ -33,7 +43,7 @@ impl Loaded {
             // One that fails says nothing about the others.
             exec: ExecMode::Always,
         }
-        .resolve(&wanted, false);
+        .resolve(wanted.iter().copied(), false);
         let mut failed: HashMap<&str, &Failure> = HashMap::new();
         for failure in &resolution.failures {
             failed.extend(failure.refs.iter().map(|label| (label.as_str(), failure)));
@@ -48,9 +58,7 @@ impl Loaded {
                     let message = format!("{reference} is not a text or an object");
                     Error::new(Code::SecretRefValueType, message)
                 }),
-                None => Err(unresolved(
-                    failed.get(reference.to_string().as_str()).copied(),
-                )),
+                None => Err(unresolved(failed.get(reference.label()).copied())),
             }
         };
         parsed.iter().map(one).collect()

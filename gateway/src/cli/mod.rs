@@ -3,6 +3,7 @@
 mod gateway;
 mod logger;
 mod output;
+mod security;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,7 @@ pub(crate) fn main() -> ExitCode {
             let inner = matches.subcommand_matches("run").unwrap_or(matches);
             gateway::run(inner)
         }
+        Some(("security", matches)) => security::run(matches),
         _ => {
             print(&command().render_help().to_string());
             Ok(0)
@@ -79,6 +81,7 @@ fn command() -> Command {
                 .global(true),
         ])
         .subcommand(gateway::command())
+        .subcommand(security::command())
 }
 
 /// An option with a value.

@@ -24,6 +24,15 @@ impl Failed {
         }
     }
 
+    /// What every other command ends with when it fails.
+    pub(super) fn of_command(error: Error) -> Self {
+        let exit = match error.code() {
+            Code::UsageError | Code::SecretOnCommandLine => USAGE,
+            _ => 1,
+        };
+        Self { error, exit }
+    }
+
     /// Why the gateway did not start or stopped.
     pub(super) fn of_gateway(error: Error) -> Self {
         let exit = match (error.code(), error.class()) {

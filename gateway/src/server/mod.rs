@@ -13,6 +13,7 @@ mod limits;
 mod link;
 mod metrics;
 mod pid_file;
+pub(crate) mod probe;
 mod proxy;
 mod readiness;
 mod reload;

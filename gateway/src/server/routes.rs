@@ -18,6 +18,7 @@ use super::core_api::{Denied, Identity};
 use super::failure::Failure;
 use super::link::Link;
 use super::metrics;
+use super::probe;
 use super::proxy;
 use super::reload;
 use super::settings::Current;
@@ -70,6 +71,7 @@ enum Handler {
     WhoAmI,
     Status,
     Metrics,
+    Probe,
     Reload,
     Proxy,
     ProxyByModel,
@@ -100,6 +102,14 @@ const ROUTES: &[Route] = &[
         allow: "GET",
         caller: Caller::Known,
         handler: Handler::WhoAmI,
+    },
+    Route {
+        template: "/_auth/probe",
+        path: Path::Is(&["/_auth/probe"]),
+        methods: &[Method::GET],
+        allow: "GET",
+        caller: Caller::Known,
+        handler: Handler::Probe,
     },
     Route {
         template: "/_auth/status",
@@ -190,6 +200,7 @@ pub(crate) async fn answer(
     match route.handler {
         Handler::Proxy => proxy::forward(call, &identity, request).await,
         Handler::ProxyByModel => proxy::forward_by_model(call, &identity, request).await,
+        Handler::Probe => probe::answer(call, &identity, &request).await,
         Handler::Reload => Ok(reload(call).await),
         Handler::Metrics => Ok(answer::metrics(metrics::page(call.state))),
         Handler::WebSocket => websocket::open(call, identity, request),

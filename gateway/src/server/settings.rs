@@ -76,7 +76,7 @@ fn texts(snapshot: &dyn Snapshot, path: &str) -> Vec<String> {
 }
 
 /// Names that carry identity or attribution: they are never passed on.
-fn security_headers(snapshot: &dyn Snapshot) -> BTreeSet<String> {
+pub(crate) fn security_headers(snapshot: &dyn Snapshot) -> BTreeSet<String> {
     let proxy = "/gateway/auth/trustedProxy";
     texts(snapshot, &format!("{proxy}/requiredHeaders"))
         .into_iter()

@@ -3,6 +3,8 @@
 mod shared_secrets;
 mod trusted_proxy;
 
+pub(crate) use trusted_proxy::DEFAULT_SECRET_HEADER;
+
 use super::AuthMethod;
 use super::allow_users::{AllowUsers, UserMatch};
 use super::client_ip::ClientIpSource;
@@ -15,6 +17,7 @@ use super::origin::{Hosts, Origins};
 use super::ranges::{MAX_ENTRIES, ProxyEntry, ProxyRanges};
 use super::settings::{Problems, Section, shown};
 use crate::error::Code;
+use crate::text::CText;
 
 /// Reads one configuration.
 pub(super) struct Compiler<'a> {
@@ -83,6 +86,7 @@ impl<'a> Compiler<'a> {
             hide_reasons: http.flag("hideAuthReasons").unwrap_or(false),
             admins: admins.then(|| self.users(&self.auth, "adminUsers", UserMatch::Exact)),
             proxies,
+            wanted: CText::new(&plan.wanted()),
             plan,
             trusted,
             token,
@@ -268,7 +272,7 @@ impl<'a> Compiler<'a> {
         section.flag("enabled").unwrap_or(true).then_some(limits)
     }
 
-    fn hsts(&self, section: &Section<'a>) -> Option<String> {
+    fn hsts(&self, section: &Section<'a>) -> Option<CText> {
         let path = section.path("strictTransportSecurity");
         let text = section.text_or_false("strictTransportSecurity")??;
         match hsts::check(text) {
@@ -282,7 +286,7 @@ impl<'a> Compiler<'a> {
                     self.problems
                         .warning(code, path.as_str(), format!("{} counts", shown(text)));
                 }
-                hsts.value.map(str::to_owned)
+                hsts.value.map(CText::new)
             }
         }
     }

@@ -186,7 +186,8 @@ fn is_listed(list: &[&str], name: &str) -> bool {
     list.iter().any(|listed| listed.eq_ignore_ascii_case(name))
 }
 
-const DEFAULT_SECRET_HEADER: &str = "x-openclaw-proxy-secret";
+/// The header of the proxy's own secret when the settings name none.
+pub(crate) const DEFAULT_SECRET_HEADER: &str = "x-openclaw-proxy-secret";
 
 /// Headers that describe one connection and never come from a proxy's client.
 const CONNECTION_HEADERS: &[&str] = &[

@@ -132,8 +132,8 @@ pub(super) fn read_text(host: &Host, file: &FilePath, limit: u64) -> Option<Zero
 /// A reference as it is written into files.
 fn reference_json(reference: &super::SecretRef) -> Value {
     serde_json::json!({
-        "source": reference.source.as_str(),
-        "provider": reference.provider,
-        "id": reference.id,
+        "source": reference.source().as_str(),
+        "provider": reference.provider(),
+        "id": reference.id(),
     })
 }

@@ -123,8 +123,8 @@ impl Projection<'_> {
         let mut names = BTreeSet::new();
         for surface in &projected.surfaces {
             let refs = projected.refs_of(&surface.content).into_iter();
-            let env = refs.filter(|reference| reference.source == SecretSource::Env);
-            names.extend(env.map(|reference| reference.id));
+            let env = refs.filter(|reference| reference.source() == SecretSource::Env);
+            names.extend(env.map(|reference| reference.id().to_owned()));
         }
         for provider in projected.providers.declared.values() {
             match &provider.settings {

@@ -231,7 +231,7 @@ impl Scan<'_> {
                 })
         });
         let mut refs = surfaces;
-        !refs.any(|reference| reference.source == SecretSource::Env && reference.id == text)
+        !refs.any(|reference| reference.source() == SecretSource::Env && reference.id() == text)
     }
 
     /// `.env` of the state folder, and the one beside the configuration.

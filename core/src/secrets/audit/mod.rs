@@ -268,7 +268,7 @@ fn providers(loaded: &Loaded, judged: &[Judged<'_>], report: &mut AuditReport) {
     let used: BTreeSet<(SecretSource, String)> = judged
         .iter()
         .flat_map(|judged| loaded.refs_of(&judged.surface.content))
-        .map(|reference| (reference.source, reference.provider))
+        .map(|reference| (reference.source(), reference.provider().to_owned()))
         .collect();
     for (alias, provider) in &loaded.providers.declared {
         let path = Path::new(["secrets", "providers", alias]);

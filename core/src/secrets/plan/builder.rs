@@ -150,9 +150,9 @@ impl<'a> PlanBuilder<'a> {
 fn label_json(label: &str) -> Option<Value> {
     let reference = SecretRef::parse(label)?;
     Some(json!({
-        "source": reference.source.as_str(),
-        "provider": reference.provider,
-        "id": reference.id,
+        "source": reference.source().as_str(),
+        "provider": reference.provider(),
+        "id": reference.id(),
     }))
 }
 

@@ -178,7 +178,7 @@ impl Plan {
 
     /// Whether the plan needs programs.
     pub fn uses_exec(&self) -> bool {
-        let by_target = |target: &Target| target.reference.source == SecretSource::Exec;
+        let by_target = |target: &Target| target.reference.source() == SecretSource::Exec;
         let by_provider = |body: &Value| body.get("source").and_then(Value::as_str) == Some("exec");
         self.targets.iter().any(by_target) || self.upserts.values().any(by_provider)
     }

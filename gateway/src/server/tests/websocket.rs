@@ -249,19 +249,18 @@ async fn frames_without_a_mask_end_the_session() {
 
 #[tokio::test]
 async fn a_reload_judges_open_sessions_again() {
-    let settings = |token: &str, attempts: u32| {
-        let auth = json!({"mode": "token", "token": token,
-                "rateLimit": {"maxAttempts": attempts}});
-        json!({"gateway": {"auth": auth}}).to_string()
+    let settings = |token: &str, grace: u32| {
+        let auth = json!({"mode": "token", "token": token});
+        json!({"gateway": {"auth": auth, "shutdownGraceMs": grace}}).to_string()
     };
     let home = tempfile::tempdir().unwrap();
     let config = home.path().join("openclaw.json");
     let files = openclaw_auth::host::Host::real().files;
-    let write = |token: &str, attempts: u32| {
-        let text = settings(token, attempts);
+    let write = |token: &str, grace: u32| {
+        let text = settings(token, grace);
         files.write_atomic(&config, text.as_bytes(), 0o600).unwrap();
     };
-    write("the-first-token-of-some-length", 5);
+    write("the-first-token-of-some-length", 1);
     let core = super::super::core_api::open(super::super::OpenRequest {
         config: Some(config.clone()),
         state_dir: Some(home.path().to_path_buf()),
@@ -273,12 +272,12 @@ async fn a_reload_judges_open_sessions_again() {
     let mut client = connect(&server, &lines).await;
     hear(&mut client).await;
 
-    write("the-first-token-of-some-length", 6);
+    write("the-first-token-of-some-length", 2);
     assert!(server.state.reloader.reload().await.is_ok());
     let answer = say(&mut client, r#"{"id":1,"method":"status"}"#).await;
     assert_eq!(answer["result"]["snapshot"], 2, "the session stays open");
 
-    write("another-token-of-some-length", 6);
+    write("another-token-of-some-length", 2);
     assert!(server.state.reloader.reload().await.is_ok());
     assert_eq!(
         closed(&mut client).await,
