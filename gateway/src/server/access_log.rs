@@ -112,7 +112,7 @@ impl AccessLog {
 
     fn finish(&self, record: &Record) {
         let now = self.clock.now_ms();
-        let mut line = String::with_capacity(320);
+        let mut line = String::with_capacity(512);
         if record.denied
             && let Some(code) = record.code
         {
@@ -300,8 +300,8 @@ impl Record {
             route: "other",
             request_id: arrival.request_id,
             peer: arrival.peer.to_canonical(),
-            verb: arrival.verb.chars().take(20).collect(),
-            path: arrival.path.chars().take(256).collect(),
+            verb: beginning(arrival.verb, 20),
+            path: beginning(arrival.path, 256),
             websocket: arrival.websocket,
             caller: None,
             status: None,
@@ -434,6 +434,14 @@ impl Record {
     }
 }
 
+/// At most this many characters of a text.
+fn beginning(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most).collect()
+}
+
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -514,6 +522,11 @@ impl<'a> Fields<'a> {
 
 /// Appends a text so that it can neither end the JSON string nor disturb a terminal.
 fn escape(line: &mut String, text: &str) {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+    if text.bytes().all(is_plain) {
+        line.push_str(text);
+        return;
+    }
     for c in text.chars() {
         match c {
             '"' => line.push_str("\\\""),
