@@ -93,14 +93,16 @@ func (e *Engine) Authorize(r *http.Request) Decision {
 		p.start(r.RemoteAddr, "", "")
 		p.local(r)
 		p.header("Host", r.Host)
+		webSocket := false
 		for name, values := range r.Header {
 			if f.wants(name) {
 				for _, value := range values {
 					p.header(name, value)
 				}
 			}
+			webSocket = webSocket || (name == "Upgrade" && asksForWebSocket(values))
 		}
-		p.connection(isWebSocket(r), r.TLS != nil)
+		p.connection(webSocket, r.TLS != nil)
 	})
 }
 
@@ -109,7 +111,8 @@ func (e *Engine) AuthorizeFacts(facts *Facts) Decision {
 	if facts == nil {
 		decision := refusal
 		_ = e.with(func(handle *engineHandle) error {
-			decision = authorizeNothing(handle)
+			decision = Decision{}
+			authorizeNothing(handle, &decision)
 			return nil
 		})
 		return decision
@@ -133,13 +136,15 @@ func (e *Engine) judge(pack func(*packer, *filter)) Decision {
 	}
 	p := packers.Get().(*packer)
 	defer p.release()
+	var decision Decision
 	for {
 		f := e.currentFilter()
 		pack(p, f)
-		decision := authorizePacked(e.handle, p)
+		authorizePacked(e.handle, p, &decision)
 		if decision.Generation == f.generation || decision.Generation == 0 {
 			return decision
 		}
+		decision = Decision{}
 		e.filter.CompareAndSwap(f, nil)
 	}
 }
@@ -153,8 +158,8 @@ func (e *Engine) currentFilter() *filter {
 	return f
 }
 
-func isWebSocket(r *http.Request) bool {
-	for _, value := range r.Header["Upgrade"] {
+func asksForWebSocket(values []string) bool {
+	for _, value := range values {
 		if strings.EqualFold(value, "websocket") {
 			return true
 		}
@@ -181,7 +186,7 @@ const (
 
 // start puts remote and, for later, room for the own address and the credentials.
 func (p *packer) start(remote, token, password string) {
-	p.bytes = p.bytes[:0]
+	p.wipe()
 	p.lens = append(p.lens[:0], absentLen, absentLen, absentLen, absentLen)
 	p.text(0, remote)
 	p.text(2, token)
@@ -231,11 +236,16 @@ func (p *packer) connection(webSocket, tls bool) {
 	}
 }
 
-// release wipes the buffer, which may hold a token, and gives it back.
+// wipe empties the buffer, which may hold a token.
+func (p *packer) wipe() {
+	clear(p.bytes)
+	p.bytes = p.bytes[:0]
+}
+
+// release gives the packer back.
 func (p *packer) release() {
-	if cap(p.bytes) > 64<<10 {
-		return
+	p.wipe()
+	if cap(p.bytes) <= 64<<10 {
+		packers.Put(p)
 	}
-	clear(p.bytes[:cap(p.bytes)])
-	packers.Put(p)
 }

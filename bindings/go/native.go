@@ -230,7 +230,7 @@ func wantedHeaders(engine *engineHandle) (string, uint64) {
 }
 
 // authorizePacked judges what a packer holds; see oca_authorize_packed.
-func authorizePacked(engine *engineHandle, p *packer) Decision {
+func authorizePacked(engine *engineHandle, p *packer, out *Decision) {
 	var decision C.oca_decision
 	decision.struct_size = C.size_t(unsafe.Sizeof(decision))
 	view := C.oca_str{
@@ -240,29 +240,28 @@ func authorizePacked(engine *engineHandle, p *packer) Decision {
 	// The status says the same as the decision: whatever goes wrong is a refusal.
 	C.oca_authorize_packed(engine, C.uint32_t(p.kind), C.uint32_t(p.flags), view, lens,
 		C.size_t(len(p.lens)), &decision)
-	return decisionOf(&decision)
+	read(&decision, out)
 }
 
 // authorizeNothing judges a request of which nothing is known.
-func authorizeNothing(engine *engineHandle) Decision {
+func authorizeNothing(engine *engineHandle, out *Decision) {
 	var decision C.oca_decision
 	decision.struct_size = C.size_t(unsafe.Sizeof(decision))
 	C.oca_authorize(engine, nil, &decision)
-	return decisionOf(&decision)
+	read(&decision, out)
 }
 
-func decisionOf(d *C.oca_decision) Decision {
-	decision := Decision{
-		Allowed:    d.allowed == 1,
-		LocalPeer:  d.flags&C.OCA_DECISION_LOCAL_DIRECT != 0,
-		ClientIP:   address(d.client_ip[:]),
-		PeerIP:     address(d.peer_ip[:]),
-		User:       string(inline(d.user[:])),
-		Generation: uint64(d.generation),
-	}
-	if decision.Allowed {
-		decision.Method = methods[d.method]
-		return decision
+// read fills a decision that is zero.
+func read(d *C.oca_decision, decision *Decision) {
+	decision.Generation = uint64(d.generation)
+	if d.allowed == 1 {
+		decision.Allowed = true
+		decision.Method = methods[d.method&3]
+		decision.LocalPeer = d.flags&C.OCA_DECISION_LOCAL_DIRECT != 0
+		decision.ClientIP = address(d.client_ip[:])
+		decision.PeerIP = address(d.peer_ip[:])
+		decision.User = string(inline(d.user[:]))
+		return
 	}
 	decision.HTTPStatus = int(d.http_status)
 	decision.WebSocketCloseCode = int(d.ws_close_code)
@@ -273,10 +272,9 @@ func decisionOf(d *C.oca_decision) Decision {
 	decision.HideReason = d.flags&C.OCA_DECISION_HIDE_REASON != 0
 	decision.Penalty = time.Duration(d.penalty_ms) * time.Millisecond
 	decision.RetryAfter = time.Duration(d.retry_after_ms) * time.Millisecond
-	return decision
 }
 
-var methods = map[C.uint32_t]Method{
+var methods = [4]Method{
 	C.OCA_METHOD_NONE:          MethodNone,
 	C.OCA_METHOD_TOKEN:         MethodToken,
 	C.OCA_METHOD_PASSWORD:      MethodPassword,

@@ -3,29 +3,42 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod bench;
 mod config;
+mod date;
 mod engine;
 mod error;
 pub mod host;
 mod json;
+mod keys;
+mod profiles;
 pub mod report;
 mod secrets;
+mod sessions;
 mod snapshot;
 mod text;
 
-pub use config::{EnvOrigin, EnvView, Issue, Locations, Severity};
+pub use config::{EnvOrigin, EnvView, Issue, Locations, Probe, Severity};
 pub use engine::{
-    ApplyOptions, AuditOptions, Engine, Event, Options, PreflightReport, Proposal, RefResolver,
-    ReloadReport, WatchStamp, WatchStep, Watcher,
+    ApplyOptions, Attempt, AuditOptions, ChatReply, Engine, Event, Exhausted, Lease, LeaseRequest,
+    ModelChoice, Options, PreflightReport, Proposal, RefResolver, RefreshFailure, RefreshRequest,
+    Refreshed, Refresher, ReloadReport, Verdict, WatchStamp, WatchStep, Watcher,
 };
-pub use error::{Class, Code, CodeInfo, Error, Kind, Result};
+pub use error::{Class, Code, CodeInfo, Error, FailureScope, Kind, Reason, Result};
 pub use host::Host;
 pub use json::Path;
+pub use keys::{Classification, Signal, Transport};
+pub use profiles::{
+    Clear, Eligibility, Kind as CredentialKind, NewCredential, OrderSource, ProfileMaterial,
+};
 pub use secrets::{
     ApplyReport, AuditReport, AuditStatus, Diagnostic, Failure, Finding, Origin, Plan, PlanBuilder,
     PredicateFacts, Progress, ProviderReport, Registry, Running, Scope, SecretRef, SecretSource,
-    SecretValue, Selection,
+    SecretValue, Selection, Target, TargetKind,
 };
+pub use sessions::{Directive, ModelRef, Pin, PinSource, SessionEntry};
 pub use snapshot::{Snapshot, SurfaceInfo};
 pub use text::{CText, REDACTED, SecretText, mask};
 

@@ -26,7 +26,7 @@ use crate::text::{REDACTED, SecretText};
 pub struct Snapshot {
     generation: u64,
     activated_at_ms: u64,
-    tree: Value,
+    pub(crate) tree: Value,
     by_path: HashMap<Box<str>, Entry, RandomState>,
     by_ref: HashMap<String, SecretValue, RandomState>,
     inactive_literals: BTreeMap<String, SecretText>,

@@ -1,5 +1,6 @@
 //! Texts that need care: secrets, and small rules for showing names.
 
+use std::borrow::Cow;
 use std::ffi::CStr;
 use std::fmt;
 use std::sync::Arc;
@@ -115,6 +116,18 @@ pub fn mask(secret: &str) -> String {
     format!("{head}...{tail}")
 }
 
+/// A secret as it is used: line breaks and characters beyond Latin-1 removed, which copying from
+/// terminals and documents leaves behind and no header can carry, then trimmed.
+pub(crate) fn clean_secret(text: &str) -> Cow<'_, str> {
+    let dirty = |c: char| matches!(c, '\r' | '\n') || u32::from(c) > 0xFF;
+    if text.contains(dirty) {
+        let kept: Zeroizing<String> = Zeroizing::new(text.chars().filter(|c| !dirty(*c)).collect());
+        Cow::Owned(kept.trim().to_owned())
+    } else {
+        Cow::Borrowed(text.trim())
+    }
+}
+
 /// A key name as it may be shown in messages: odd names are not echoed.
 pub(crate) fn printable_key(name: &str) -> &str {
     let fine = (1..=64).contains(&name.len())
@@ -186,6 +199,18 @@ mod tests {
             (&"x".repeat(200), "xxxxxxxx...xxxxxxxx"),
         ] {
             assert_eq!(mask(secret), shown, "{secret}");
+        }
+    }
+
+    #[test]
+    fn secrets_lose_what_copying_added() {
+        for (text, clean) in [
+            (" k ", "k"),
+            ("sk-a\nb", "sk-ab"),
+            ("sk\u{2028}\u{201c}-1\u{e9}\r\n", "sk-1\u{e9}"),
+            (" \n ", ""),
+        ] {
+            assert_eq!(clean_secret(text), clean, "{text:?}");
         }
     }
 

@@ -1,5 +1,14 @@
 //! `docs/errors.md` is the list of codes in readable form. `UPDATE=1 cargo test -p openclaw-auth
 //! --test codes` writes it anew.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::disallowed_methods,
+    reason = "helpers of tests may fail loudly and use the machine"
+)]
 
 use std::fmt::Write as _;
 

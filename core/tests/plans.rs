@@ -323,9 +323,15 @@ impl Files for Dying {
     fn names(&self, folder: &Path) -> io::Result<Vec<OsString>> {
         self.base.names(folder)
     }
-    fn write_atomic(&self, path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    fn write_atomic_if(
+        &self,
+        path: &Path,
+        content: &[u8],
+        mode: u32,
+        ready: &mut dyn FnMut() -> bool,
+    ) -> io::Result<Option<FileMeta>> {
         self.step()?;
-        self.base.write_atomic(path, content, mode)
+        self.base.write_atomic_if(path, content, mode, ready)
     }
     fn create_dir_all(&self, path: &Path, mode: u32) -> io::Result<()> {
         self.step()?;

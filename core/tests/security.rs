@@ -52,14 +52,7 @@ fn the_document_has_the_members_of_openclaw() {
     assert_eq!(document["summary"]["critical"], 0);
     assert_eq!(document["summary"]["warn"], 3);
     let finding = &document["findings"][0];
-    for member in [
-        "checkId",
-        "severity",
-        "title",
-        "detail",
-        "remediation",
-        "path",
-    ] {
+    for member in ["checkId", "severity", "title", "message", "fixHint", "path"] {
         assert!(finding[member].is_string(), "{member}: {finding}");
     }
     assert_eq!(document["secretDiagnostics"], Value::Array(Vec::new()));

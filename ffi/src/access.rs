@@ -1,7 +1,6 @@
 //! Who may come in: requests, decisions and addresses.
 
 use std::ffi::c_char;
-use std::io::Write as _;
 use std::mem::offset_of;
 
 use auth::access::{AccessRequest, Headers, decision_to_json, parse_peer};
@@ -9,7 +8,7 @@ use auth::access::{AccessRequest, Headers, decision_to_json, parse_peer};
 use crate::boundary::{Call, Grows, Reason, Result, document, invalid, read, run};
 use crate::engine::oca_engine;
 use crate::error::{oca_error, oca_status};
-use crate::judge::{Facts, Lines, credentials, kind_of, tls_of, unpack, written};
+use crate::judge::{Facts, Lines, credentials, kind_of, tls_of, unpack, write_address, written};
 use crate::text::{oca_str, oca_text};
 
 /// Size of oca_decision.user, with its NUL.
@@ -252,12 +251,7 @@ pub unsafe extern "C" fn oca_client_ip(
                 .access()
                 .client_address(&facts(call, &request, &lines)?);
             let mut text = [0_u8; OCA_IP_SIZE];
-            let mut rest = text.as_mut_slice();
-            if let Some(client) = client {
-                // Every address fits.
-                let _ = write!(rest, "{client}");
-            }
-            let len = OCA_IP_SIZE - rest.len();
+            let len = write_address(&mut text, client);
             *out_len = len;
             match buf.get_mut(..=len).zip(text.get(..=len)) {
                 Some((buf, text)) => buf.copy_from_slice(text),

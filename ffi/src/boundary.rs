@@ -155,6 +155,7 @@ impl<'c> Call<'c> {
     }
 
     /// The bytes of a view; `None` when it is absent.
+    #[inline]
     pub(crate) fn bytes(self, view: oca_str, name: &str) -> Result<Option<&'c [u8]>> {
         if view.ptr.is_null() {
             return match view.len {
@@ -169,6 +170,12 @@ impl<'c> Call<'c> {
         Ok(Some(unsafe {
             slice::from_raw_parts(view.ptr.cast(), view.len)
         }))
+    }
+
+    /// The bytes of a view that [`Call::bytes`] has accepted before; absent is empty.
+    #[inline]
+    pub(crate) fn checked(self, view: oca_str) -> &'c [u8] {
+        self.bytes(view, "").ok().flatten().unwrap_or_default()
     }
 
     /// A text that may be absent.

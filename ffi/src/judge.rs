@@ -11,9 +11,9 @@ use auth::{Code, Engine, Error};
 
 use crate::access::{
     OCA_CONNECTION_HTTP, OCA_CONNECTION_WEBSOCKET, OCA_DECISION_CHALLENGE,
-    OCA_DECISION_HIDE_REASON, OCA_DECISION_LOCAL_DIRECT, OCA_METHOD_NONE, OCA_METHOD_PASSWORD,
-    OCA_METHOD_TOKEN, OCA_METHOD_TRUSTED_PROXY, OCA_REQUEST_TLS, oca_decision, oca_header,
-    oca_request, unknown,
+    OCA_DECISION_HIDE_REASON, OCA_DECISION_LOCAL_DIRECT, OCA_IP_SIZE, OCA_METHOD_NONE,
+    OCA_METHOD_PASSWORD, OCA_METHOD_TOKEN, OCA_METHOD_TRUSTED_PROXY, OCA_REQUEST_TLS, oca_decision,
+    oca_header, oca_request, unknown,
 };
 use crate::boundary::{Call, Reason, Result, fenced, fixed, invalid, run};
 use crate::error::oca_status;
@@ -126,14 +126,50 @@ fn put_text(place: &mut [c_char], text: &str) {
     }
 }
 
-fn put_address(place: &mut [c_char], address: Option<IpAddr>) {
-    let Some(address) = address else { return };
-    let mut text = [0_u8; crate::access::OCA_IP_SIZE];
-    // Every address fits.
-    let _ = write!(text.as_mut_slice(), "{address}");
-    for (place, byte) in place.iter_mut().zip(text) {
-        *place = byte as c_char;
+fn put_address(place: &mut [c_char; OCA_IP_SIZE], address: Option<IpAddr>) {
+    let mut text = [0; OCA_IP_SIZE];
+    write_address(&mut text, address);
+    *place = text.map(|byte| byte as c_char);
+}
+
+/// Writes an address as text and returns its length. Without the machinery of formatting for the
+/// common case: this happens twice for each request.
+pub(crate) fn write_address(place: &mut [u8; OCA_IP_SIZE], address: Option<IpAddr>) -> usize {
+    let mut rest = place.as_mut_slice();
+    match address {
+        None => {}
+        Some(IpAddr::V4(address)) => {
+            let mut digits = [0; 16];
+            let mut used = 0;
+            let mut push = |byte: u8| {
+                if let Some(place) = digits.get_mut(used) {
+                    *place = byte;
+                    used += 1;
+                }
+            };
+            for (index, octet) in address.octets().into_iter().enumerate() {
+                if index > 0 {
+                    push(b'.');
+                }
+                if octet >= 100 {
+                    push(b'0' + octet / 100);
+                }
+                if octet >= 10 {
+                    push(b'0' + octet / 10 % 10);
+                }
+                push(b'0' + octet % 10);
+            }
+            for (place, digit) in place.iter_mut().zip(digits) {
+                *place = digit;
+            }
+            return used;
+        }
+        Some(IpAddr::V6(address)) => {
+            // Every address fits.
+            let _ = write!(rest, "{address}");
+        }
     }
+    OCA_IP_SIZE - rest.len()
 }
 
 /// The static C text of a reason.
@@ -191,11 +227,13 @@ pub(crate) fn credentials<'c>(
     (token.is_some() || password.is_some()).then_some(Credentials { token, password })
 }
 
-fn name_of(bytes: &[u8]) -> Result<&str> {
-    let name = str::from_utf8(bytes).map_err(|_| invalid("header name", Reason::NotUtf8))?;
+fn check_name(bytes: &[u8]) -> Result<()> {
+    if !bytes.is_ascii() && str::from_utf8(bytes).is_err() {
+        return Err(invalid("header name", Reason::NotUtf8));
+    }
     match bytes.contains(&0) {
         true => Err(invalid("header name", Reason::EmbeddedNul)),
-        false => Ok(name),
+        false => Ok(()),
     }
 }
 
@@ -208,30 +246,22 @@ pub(crate) struct Lines<'c> {
 impl<'c> Lines<'c> {
     pub(crate) fn new(call: Call<'c>, request: &oca_request) -> Result<Self> {
         let lines = call.array(request.headers, request.headers_len, "request.headers")?;
-        let lines = Self { call, lines };
-        lines
-            .lines
-            .iter()
-            .try_for_each(|line| lines.parts(line).map(drop))?;
-        Ok(lines)
-    }
-
-    fn parts(&self, line: &oca_header) -> Result<(&'c str, &'c [u8])> {
-        let name = self.call.bytes(line.name, "header name")?;
-        let name = name_of(name.ok_or_else(|| invalid("header name", Reason::Absent))?)?;
-        let value = self
-            .call
-            .bytes(line.value, "header value")?
-            .unwrap_or_default();
-        Ok((name, value))
+        for line in lines {
+            let name = call.bytes(line.name, "header name")?;
+            check_name(name.ok_or_else(|| invalid("header name", Reason::Absent))?)?;
+            call.bytes(line.value, "header value")?;
+        }
+        Ok(Self { call, lines })
     }
 }
 
 impl Headers for Lines<'_> {
     fn each<'h>(&'h self, visit: &mut dyn FnMut(&'h str, &'h [u8])) {
-        // `new` has shown that none fails.
-        for (name, value) in self.lines.iter().flat_map(|line| self.parts(line)) {
-            visit(name, value);
+        for line in self.lines {
+            let name = self.call.checked(line.name);
+            // SAFETY: `new` has read every name as UTF-8, and nobody may change it meanwhile.
+            let name = unsafe { str::from_utf8_unchecked(name) };
+            visit(name, self.call.checked(line.value));
         }
     }
 }
@@ -271,7 +301,7 @@ pub(crate) fn unpack<'c>(bytes: &'c [u8], lens: &'c [u32]) -> Result<Facts<'c>> 
     let lines = PackedLines { bytes: rest, lens };
     for [name, value] in lens {
         let name = next(&mut rest, *name)?.ok_or_else(|| invalid("header name", Reason::Absent))?;
-        name_of(name)?;
+        check_name(name)?;
         next(&mut rest, *value)?;
     }
     match rest.is_empty() {
@@ -313,5 +343,34 @@ impl Headers for PackedLines<'_> {
             };
             visit(name, value.unwrap_or_default());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_written_as_rust_writes_them() {
+        for text in [
+            "0.0.0.0",
+            "1.2.3.4",
+            "10.0.0.1",
+            "100.101.102.103",
+            "255.255.255.255",
+            "9.10.99.200",
+            "::",
+            "::1",
+            "2001:db8::1",
+            "fe80::1:2:3:4",
+            "1111:2222:3333:4444:5555:6666:7777:8888",
+        ] {
+            let address: IpAddr = text.parse().unwrap();
+            let mut place = [0; OCA_IP_SIZE];
+            let len = write_address(&mut place, Some(address));
+            assert_eq!(place.get(..len), Some(text.as_bytes()));
+            assert_eq!(place.get(len), Some(&0));
+        }
+        assert_eq!(write_address(&mut [0; OCA_IP_SIZE], None), 0);
     }
 }

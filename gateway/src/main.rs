@@ -4,6 +4,7 @@
 mod cli;
 mod probe;
 mod server;
+mod waiting;
 
 use std::process::ExitCode;
 

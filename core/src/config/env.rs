@@ -129,6 +129,25 @@ impl EnvView {
         all.into_iter()
     }
 
+    /// Variables whose names start with a prefix, sorted by name, each with its effective value.
+    pub(crate) fn with_prefix<'a>(&'a self, prefix: &'a str) -> Vec<(&'a str, &'a str)> {
+        let process = self.process.iter();
+        let process = process
+            .map(|(name, value)| (name.as_str(), value))
+            .filter(|(name, _)| name.starts_with(prefix))
+            .filter(|(name, _)| self.added.is_empty() || !self.added.contains_key(*name));
+        let added = self.added.iter();
+        let added = added
+            .map(|(name, (value, _))| (name.as_str(), value))
+            .filter(|(name, _)| name.starts_with(prefix));
+        let mut found: Vec<(&str, &str)> = process
+            .chain(added)
+            .map(|(name, value)| (name, value.expose()))
+            .collect();
+        found.sort_unstable_by_key(|(name, _)| *name);
+        found
+    }
+
     /// Adds a variable unless an earlier source has it. A `.env` never replaces a name, even an
     /// empty one; the `env` block replaces blank values.
     fn add(&mut self, name: &str, value: Zeroizing<String>, origin: EnvOrigin) {

@@ -11,7 +11,9 @@ mod extension;
 mod include;
 mod issue;
 mod locate;
+mod provider_id;
 mod read;
+mod routing;
 mod substitute;
 
 pub(crate) use dotenv::parse as parse_dotenv;
@@ -19,5 +21,8 @@ pub use env::{EnvOrigin, EnvView};
 pub use issue::{Issue, Severity};
 pub use locate::Locations;
 pub(crate) use locate::{agent_dirs, expand_home, normalise_agent_id};
+pub(crate) use provider_id::{Aliases, auth_provider, normalise_provider, provider_entry};
 pub(crate) use read::{Input, ReadOptions, Source, Watched, read, report_misplaced};
+pub use routing::Probe;
+pub(crate) use routing::{ConfigProfile, EnvCandidates, Inherit, Routing};
 pub(crate) use substitute::{Part, is_env_name, split_references};

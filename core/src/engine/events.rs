@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::primary;
 use crate::error::{Code, Error};
+use crate::profiles::Notice;
 
 /// Something that happened to an engine.
 #[derive(Debug, Clone)]
@@ -66,6 +67,14 @@ impl Event {
     pub(super) fn recovered(at_ms: u64, generation: u64) -> Self {
         let message = format!("secrets are current again (generation {generation})");
         Self::new(Code::SecretsReloaderRecovered, at_ms, generation, message)
+    }
+
+    /// Something about profiles and routing.
+    pub(super) fn noticed(at_ms: u64, generation: u64, notice: Notice) -> Self {
+        Self {
+            error: Some(notice.details).filter(|details| !details.is_null()),
+            ..Self::new(notice.code, at_ms, generation, notice.message)
+        }
     }
 
     /// The stable code, such as `SECRETS_RELOADED`.

@@ -1,9 +1,18 @@
 //! The facade: open a configuration, read secrets, decide about requests, reload.
 
+mod chain;
+mod chat;
 mod events;
+mod lease;
+mod material;
 mod options;
 mod preflight;
+mod profiles;
+mod refresh;
+mod report;
+mod routes;
 mod tools;
+mod trial;
 mod watch;
 
 use std::fmt;
@@ -22,11 +31,15 @@ use crate::host::{Cancel, Host};
 use crate::secrets::{self, ActivateOptions, Diagnostic, ProviderReport, Registry, Rules};
 use crate::snapshot::{AccessParts, Changes, Snapshot};
 
+pub use chat::{ChatReply, ModelChoice};
 pub use events::Event;
 use events::EventQueue;
+pub use lease::{Attempt, Exhausted, Lease, LeaseRequest, Verdict};
 pub use options::Options;
 use preflight::preflight;
 pub use preflight::{PreflightReport, Proposal};
+pub use refresh::{RefreshFailure, RefreshRequest, Refreshed, Refresher};
+use routes::Router;
 pub use tools::{ApplyOptions, AuditOptions, RefResolver};
 pub use watch::{WatchStamp, WatchStep, Watcher};
 
@@ -50,6 +63,7 @@ pub struct Engine {
     /// What the host has registered, and the table made of it.
     table: Mutex<(Registry, Arc<Rules>)>,
     cancel: Cancel,
+    router: Arc<Router>,
 }
 
 /// What a reload did.
@@ -90,9 +104,11 @@ impl Engine {
             cancel: &cancel,
         }
         .run(None, &mut watched)?;
+        let snapshot = Arc::new(snapshot);
         let engine = Self {
             access,
-            current: ArcSwap::from_pointee(snapshot),
+            router: Router::new(host.clone(), &snapshot),
+            current: ArcSwap::new(snapshot),
             activation: Mutex::default(),
             degraded: AtomicBool::new(false),
             events: Mutex::default(),
@@ -178,6 +194,7 @@ impl Engine {
         let generation = snapshot.generation();
         if is_new {
             self.current.store(Arc::clone(&snapshot));
+            self.router.replace(&snapshot);
         }
         if self.degraded.swap(false, Ordering::AcqRel) {
             events.push(Event::recovered(now, generation));
@@ -261,12 +278,27 @@ impl Engine {
 
     /// Takes the queued events, oldest first. At most 256 are kept.
     pub fn events(&self) -> Vec<Event> {
-        std::iter::from_fn(|| self.next_event()).collect()
+        self.collect_notices();
+        std::iter::from_fn(|| self.events.lock().take()).collect()
     }
 
     /// Takes the oldest queued event.
     pub fn next_event(&self) -> Option<Event> {
+        self.collect_notices();
         self.events.lock().take()
+    }
+
+    /// Moves what the profile stores and routes noticed into the queue.
+    fn collect_notices(&self) {
+        let (now, generation) = (self.host.clock.now_ms(), self.current.load().generation());
+        let mut notices = std::mem::take(&mut *self.router.notices.lock());
+        for agent in self.router.opened_agents() {
+            notices.append(&mut agent.take_notices());
+        }
+        let mut events = self.events.lock();
+        for notice in notices {
+            events.push(Event::noticed(now, generation, notice));
+        }
     }
 
     /// Ends running programs of an activation and makes later ones fail. For shutting down.

@@ -124,6 +124,11 @@ impl Options {
         self
     }
 
+    /// Where home, state and configuration are. Reads no file but looks whether some are there.
+    pub fn locations(&self) -> Locations {
+        self.locations_on(&self.host())
+    }
+
     /// See [`Engine::restore_redacted`](super::Engine::restore_redacted); works without resolving
     /// anything.
     ///
@@ -158,7 +163,7 @@ impl Options {
     }
 
     /// Where home, state and configuration are.
-    pub(super) fn locations(&self, host: &Host) -> Locations {
+    pub(super) fn locations_on(&self, host: &Host) -> Locations {
         let read = self.read_options();
         let vars = read.env.unwrap_or_else(|| host.env.vars().clone());
         let named = match &read.input {

@@ -147,7 +147,7 @@ pub(super) fn preflight(
         match read.input {
             Input::Text(_) | Input::Value(_) => read.input = Input::Text(text.clone()),
             Input::DefaultFile | Input::File(_) => {
-                let path = options.locations(host).config;
+                let path = options.locations_on(host).config;
                 let path = host.files.canonical(&path).unwrap_or(path);
                 let content = Zeroizing::new(text.as_bytes().to_vec());
                 overlay.insert(path, Arc::new(content));

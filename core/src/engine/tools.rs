@@ -7,7 +7,7 @@ use crate::config::{self, Watched};
 use crate::error::Result;
 use crate::host::{Cancel, Host};
 use crate::secrets::{
-    self, Apply, ApplyReport, Audit, AuditReport, Loaded, Plan, Rules, SecretValue, Stop,
+    self, Apply, ApplyReport, Audit, AuditReport, Loaded, Plan, Rules, SecretValue, Stop, Target,
 };
 
 /// How to audit.
@@ -42,6 +42,20 @@ impl Options {
             stop: self.stop(&host, &Cancel::default()),
         }
         .run()
+    }
+
+    /// Every place of this installation that holds a secret, sorted by path; with `empty` also
+    /// places that could hold one. Resolves nothing. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// Every problem of the configuration.
+    pub fn targets(&self, empty: bool) -> Result<Vec<Target>> {
+        let host = self.host();
+        let source = config::read(&host, &self.read_options());
+        let rules = Arc::new(Rules::new(&self.registry_copy()));
+        let loaded = secrets::load(&host, source, rules, &mut Watched::new())?;
+        Ok(loaded.targets(&host, empty))
     }
 
     /// Moves secrets to references as a plan says, and takes copies of them out of the places

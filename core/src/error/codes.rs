@@ -19,8 +19,12 @@ pub enum Class {
     Gateway,
     /// Bugs and misuse of the interface.
     Internal,
+    /// Choosing a credential for a request to a model provider.
+    Routing,
     /// Secret references and their providers.
     Secret,
+    /// The file of auth profiles.
+    Store,
 }
 
 impl Class {
@@ -31,7 +35,9 @@ impl Class {
             Self::Config => "config",
             Self::Gateway => "gateway",
             Self::Internal => "internal",
+            Self::Routing => "routing",
             Self::Secret => "secret",
+            Self::Store => "store",
         }
     }
 }
@@ -791,6 +797,15 @@ codes! {
         UpstreamUnreachable "upstream_unreachable"
             "The provider cannot be reached, or its answer is not HTTP."
             "Check baseUrl, the network and the provider's certificate.";
+        GatewayNotRunning "gateway_not_running"
+            "No gateway runs on this state folder."
+            "Start one, or name another with --state-dir or --url.";
+        GatewayNoAnswer "gateway_no_answer"
+            "The gateway did not say in time, or not in a form that is understood, how it went."
+            "Look into its log, or raise --timeout.";
+        NeedsTerminal "needs_terminal"
+            "The command has to ask something, and there is no terminal."
+            "Give the answers as options, or run it on a terminal.";
         WebsocketRequired "websocket_required"
             "The route opens a WebSocket, and the request is no such handshake."
             "Make the proxy pass Upgrade and Connection on, and use HTTP/1.1 for this route.";
@@ -802,6 +817,137 @@ codes! {
         RestartRequired "RESTART_REQUIRED"
             "The settings ask for another address, port or TLS state of the listener."
             "Restart the gateway.";
+    }
+    Store Failure {
+        StoreConflict "store_conflict"
+            "Other programs kept changing the profile store while it was being written."
+            "Try again; stop other programs that write the file without its lock.";
+        StoreCorrupt "store_corrupt"
+            "The profile store is not valid JSON or has no `profiles` object."
+            "Run openclaw-auth store repair, or restore the file; it is never overwritten.";
+        StoreLegacyShape "store_legacy_shape"
+            "The profile store has the flat shape of a very old release."
+            "Run openclaw-auth store migrate.";
+        StoreLocked "store_locked"
+            "Another program holds the lock of the profile store."
+            "Try again; the details name the holder.";
+        StoreNotReplaceable "store_not_replaceable"
+            "The profile store cannot be replaced because it is a mount point of its own."
+            "Mount the folder instead of the single file.";
+        StorePermissions "store_permissions"
+            "Other users can read the profile store, and strict_permissions is set."
+            "Run chmod 600 on the file.";
+        StoreReadOnly "store_read_only"
+            "The profile store cannot be written here."
+            "Make the folder writable, or make the change on the machine that owns it.";
+        StoreSqliteMigrated "store_sqlite_migrated"
+            "The credentials of this agent live in the SQLite store of a newer OpenClaw."
+            "Export the profiles, or use a separate state directory.";
+        StoreTooLarge "store_too_large"
+            "The profile store is larger than 16 MiB."
+            "Remove what does not belong there.";
+        StoreUnreadable "store_unreadable"
+            "The profile store exists but cannot be read."
+            "Check owner and permissions of the file.";
+        StoreWriteFailed "store_write_failed"
+            "The profile store could not be written; the old content is intact."
+            "Check the free space and the state of the disk.";
+    }
+    Store Report {
+        ProfilesRejected "PROFILES_REJECTED"
+            "Entries of the profile store cannot be used; they stay in the file."
+            "Give each entry a type and a provider.";
+        StoreDegraded "STORE_DEGRADED"
+            "The profile store cannot be read or written; the last good content stays in use."
+            "See the code in the details.";
+        StoreDisappeared "STORE_DISAPPEARED"
+            "The profile store was deleted while the program was running."
+            "Restore the file, or log in again.";
+        StoreOpenToOthers "STORE_OPEN_TO_OTHERS"
+            "Other users can read the profile store."
+            "Run chmod 600 on the file.";
+        StoreVersionNewer "STORE_VERSION_NEWER"
+            "The profile store says that a newer format is in it; it is read as far as it is known."
+            "Update this library.";
+        UsageDropped "USAGE_DROPPED"
+            "So many usage events were waiting for the profile store that the oldest were dropped."
+            "Find out why the store cannot be written.";
+    }
+    Routing Failure {
+        AllUnavailable "all_unavailable"
+            "Credentials exist, but none may be used now."
+            "Wait until the time in the details, or clear the cooldown.";
+        LeaseFinished "lease_finished"
+            "The outcome of this lease has been reported already."
+            "Report each lease once.";
+        LeaseUnknown "lease_unknown"
+            "There is no lease with this id."
+            "Use the id of a lease that is still out.";
+        NoCredentials "no_credentials"
+            "No credential of any kind is known for the provider."
+            "Set the variable that the message names, or add a profile.";
+        ProfileIneligible "profile_ineligible"
+            "The chosen profile cannot be used; details.reasonCode says why."
+            "Renew the credential or choose another profile.";
+        ProfileNotFound "profile_not_found"
+            "There is no profile with this id."
+            "Check the id against the list of profiles.";
+        ProfileExists "profile_exists"
+            "There is a profile with this id already."
+            "Choose another id, or say that it is to be replaced.";
+        ProfileProviderMismatch "profile_provider_mismatch"
+            "The chosen profile belongs to another provider."
+            "Choose a profile of the provider of the model.";
+        OauthSecretrefPolicy "oauth_secretref_policy"
+            "OAuth credentials change while the program runs and cannot be references."
+            "Log in again so that the tokens are stored, or change the mode of the profile.";
+        UnresolvedRef "unresolved_ref"
+            "The secret that the chosen profile refers to was not resolved."
+            "Fix the reference and reload.";
+        RefreshFailed "refresh_failed"
+            "The OAuth token could not be refreshed."
+            "Try again, or log in again.";
+        RefreshUnavailable "refresh_unavailable"
+            "The OAuth token has run out and nothing here can refresh it."
+            "Log in again, or give the engine a refresher for the provider.";
+        UnknownAgent "unknown_agent"
+            "There is no agent with this id."
+            "Check the id against agents.list.";
+        DirectiveInvalid "directive_invalid"
+            "The /model directive is not understood."
+            "Write /model name, /model provider/name@profile, or /model list.";
+        ModelNotAllowed "model_not_allowed"
+            "The model is not in the list of allowed models."
+            "Choose one that /model list shows.";
+        ModelUnrecognized "model_unrecognized"
+            "The text is not the name of a model."
+            "Write provider/name or an alias.";
+        NoDefaultModel "no_default_model"
+            "No model is configured as the default."
+            "Set agents.defaults.model.";
+        ModelListChanged "model_list_changed"
+            "The list of models is not the one that was shown."
+            "Show the list again.";
+    }
+    Routing Report {
+        EnvNotAKey "ENV_NOT_A_KEY"
+            "A variable is named like a key but holds something else, and is not used."
+            "Rename the variable if it is meant to be a key.";
+        FallbackUnresolved "FALLBACK_UNRESOLVED"
+            "A model of the fallback chain cannot be resolved and is skipped."
+            "Correct the name in agents.defaults.model.";
+        ImplausibleWindow "IMPLAUSIBLE_WINDOW"
+            "A profile is marked unavailable for longer than any rule allows; the mark is ignored."
+            "Check the clocks of the machines that write the store.";
+        LeaseTableFull "LEASE_TABLE_FULL"
+            "So many leases are out that the oldest were released."
+            "Report the outcome of every lease.";
+        OrderAllFiltered "ORDER_ALL_FILTERED"
+            "The order of a provider names only profiles that cannot be used."
+            "Renew the profiles or change the order.";
+        UserPinDropped "USER_PIN_DROPPED"
+            "The profile that a user had chosen for a session does not exist any more."
+            "Choose a profile again.";
     }
     Internal Failure {
         InvalidArgument "invalid_argument"

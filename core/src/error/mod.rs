@@ -1,12 +1,15 @@
 //! Errors as data: a stable code, a class, one sentence, and structured details.
 
 mod codes;
+mod reason;
 
 use std::fmt;
 
 use serde_json::{Map, Value, json};
 
 pub use codes::{Class, Code, CodeInfo, Kind};
+pub(crate) use reason::Rotation;
+pub use reason::{FailureScope, Reason};
 
 /// What every fallible call of this library returns on failure.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -53,7 +53,13 @@ impl Files for RealFiles {
         Ok(Box::new(RealFile(File::from(descriptor))))
     }
 
-    fn write_atomic(&self, path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    fn write_atomic_if(
+        &self,
+        path: &Path,
+        content: &[u8],
+        mode: u32,
+        ready: &mut dyn FnMut() -> bool,
+    ) -> io::Result<Option<FileMeta>> {
         let target = link_target(path)?;
         let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
             return Err(Errno::ISDIR.into());
@@ -75,9 +81,11 @@ impl Files for RealFiles {
 
         let mut prefix = OsString::from(".");
         prefix.push(name);
-        prefix.push(".");
+        // The process id lets leftovers of a killed process be told from files in use.
+        prefix.push(format!(".{}.", std::process::id()));
         let mut temporary = tempfile::Builder::new()
             .prefix(&prefix)
+            .rand_bytes(12)
             .suffix(".tmp")
             .permissions(Permissions::from_mode(mode & PERMISSIONS))
             .tempfile_in(parent)?;
@@ -90,8 +98,13 @@ impl Files for RealFiles {
         }
         temporary.write_all(content)?;
         temporary.as_file().sync_all()?;
+        let meta = meta_of(&temporary.as_file().metadata()?);
+        if !ready() {
+            return Ok(None);
+        }
         temporary.persist(&target).map_err(|error| error.error)?;
-        sync_folder(&folder)
+        sync_folder(&folder)?;
+        Ok(Some(meta))
     }
 
     fn names(&self, folder: &Path) -> io::Result<Vec<OsString>> {

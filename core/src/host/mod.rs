@@ -10,13 +10,15 @@ mod env;
 #[cfg(unix)]
 mod files;
 mod interfaces;
+#[cfg(unix)]
+mod locks;
 mod overlay;
 #[cfg(unix)]
 mod process;
 #[cfg(not(unix))]
 mod unsupported;
 #[cfg(not(unix))]
-use self::unsupported::{self as files, self as process};
+use self::unsupported::{self as files, self as locks, self as process};
 #[cfg(any(test, feature = "testing"))]
 pub mod sim;
 
@@ -49,6 +51,8 @@ pub struct Host {
     pub processes: Arc<dyn Processes>,
     /// This machine's own network addresses.
     pub interfaces: Arc<dyn Interfaces>,
+    /// What is needed to exclude other processes from a file.
+    pub locks: Arc<dyn Locks>,
 }
 
 impl Host {
@@ -70,6 +74,7 @@ impl Host {
             files: Arc::new(files::RealFiles),
             processes: Arc::new(process::RealProcesses::default()),
             interfaces: Arc::new(RealInterfaces),
+            locks: Arc::new(locks::RealLocks::default()),
         }
     }
 }
@@ -158,7 +163,20 @@ pub trait Files: Send + Sync {
     fn open(&self, path: &Path) -> io::Result<Box<dyn OpenFile>>;
     /// Replaces or creates a file so that readers see the old or the new content, never part of
     /// it: temporary file in the same folder with `mode`, `fsync`, rename, `fsync` of the folder.
-    fn write_atomic(&self, path: &Path, content: &[u8], mode: u32) -> io::Result<()>;
+    fn write_atomic(&self, path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+        self.write_atomic_if(path, content, mode, &mut || true)
+            .map(drop)
+    }
+    /// Like [`Files::write_atomic`], with a last question before the rename, when everything is
+    /// on disk already. `Ok(None)`: the answer was no, and nothing has changed. Otherwise the
+    /// facts about the new file; only `changed_ns` may differ from what is found at the path.
+    fn write_atomic_if(
+        &self,
+        path: &Path,
+        content: &[u8],
+        mode: u32,
+        ready: &mut dyn FnMut() -> bool,
+    ) -> io::Result<Option<FileMeta>>;
     /// The names in a folder, in no particular order.
     fn names(&self, folder: &Path) -> io::Result<Vec<OsString>>;
     /// Creates a folder and its parents with `mode`; existing ones are left as they are.
@@ -173,6 +191,46 @@ pub trait OpenFile: Send {
     fn meta(&self) -> io::Result<FileMeta>;
     /// Reads everything, at most `limit` bytes. `Ok(None)` when there is more than that.
     fn read_to_limit(&mut self, limit: u64) -> io::Result<Option<Zeroizing<Vec<u8>>>>;
+}
+
+/// What a protocol of lock files is made of.
+pub trait Locks: Send + Sync {
+    /// Creates a file with this content (`O_CREAT | O_EXCL`); fails with `AlreadyExists`.
+    fn create_new(&self, path: &Path, content: &[u8]) -> io::Result<()>;
+    /// Gives a file another name, replacing what has it.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a file a second name; fails with `AlreadyExists`.
+    fn hard_link(&self, existing: &Path, path: &Path) -> io::Result<()>;
+    /// Takes the operating system's lock on a folder without waiting, until the result is
+    /// dropped or this process ends. `Ok(None)`: another process has it.
+    fn try_folder(&self, folder: &Path) -> io::Result<Option<Box<dyn Send>>>;
+    /// This process.
+    fn this_process(&self) -> &ProcessFacts;
+    /// Whether a process runs. A zombie does not.
+    fn liveness(&self, pid: u32) -> Liveness;
+}
+
+/// What tells a process from all others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessFacts {
+    /// Process id.
+    pub pid: u32,
+    /// Start of the process in ticks of the system's own clock, where it can be known.
+    pub start_ticks: Option<u64>,
+    /// Start of the process, in milliseconds since 1970; at most two seconds too early.
+    pub started_ms: u64,
+    /// Names the machine, its boot and the space of process ids: 16 hex digits.
+    pub machine: String,
+}
+
+/// Whether a process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Liveness {
+    /// It runs; its start in ticks where it can be known.
+    Alive(Option<u64>),
+    /// It does not.
+    Dead,
 }
 
 /// Other programs.

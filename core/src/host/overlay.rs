@@ -103,7 +103,13 @@ impl Files for OverlayFiles {
         }
     }
 
-    fn write_atomic(&self, _: &Path, _: &[u8], _: u32) -> io::Result<()> {
+    fn write_atomic_if(
+        &self,
+        _: &Path,
+        _: &[u8],
+        _: u32,
+        _: &mut dyn FnMut() -> bool,
+    ) -> io::Result<Option<FileMeta>> {
         Self::refused()
     }
 

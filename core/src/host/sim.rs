@@ -26,11 +26,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
-use self::disk::{Disk, Node, SimFiles};
+use self::disk::{Disk, Node, SimFiles, SimLocks};
 use self::programs::{Program, SimProcesses};
 use super::{
-    Clock, Environment, ExitState, FileKind, FileMeta, Host, Interfaces, RunError, RunOutput,
-    RunRequest,
+    Clock, Environment, ExitState, FileKind, FileMeta, Host, Interfaces, ProcessFacts, RunError,
+    RunOutput, RunRequest,
 };
 
 /// What the clock shows at first: 2026-01-01 00:00 UTC, in milliseconds since 1970.
@@ -56,7 +56,16 @@ struct World {
     disk: Mutex<Disk>,
     programs: Mutex<BTreeMap<PathBuf, Arc<Program>>>,
     runs: Mutex<Vec<RunRequest>>,
+    /// Other processes and when they started.
+    running: Mutex<BTreeMap<u32, u64>>,
 }
+
+/// Process id of the simulated process.
+pub const PID: u32 = 4242;
+/// Start of the simulated process in ticks.
+pub const START_TICKS: u64 = 1_000;
+/// Name of the simulated machine in lock files.
+pub const MACHINE: &str = "00112233445566aa";
 
 impl Sim {
     /// A machine with an empty root folder, no variables, user id [`START_UID`], no home and
@@ -73,7 +82,22 @@ impl Sim {
             files: Arc::new(SimFiles(Arc::clone(&self.world))),
             processes: Arc::new(SimProcesses(Arc::clone(&self.world))),
             interfaces: Arc::new(SimInterfaces),
+            locks: Arc::new(SimLocks(
+                Arc::clone(&self.world),
+                ProcessFacts {
+                    pid: PID,
+                    start_ticks: Some(START_TICKS),
+                    started_ms: START_MS,
+                    machine: MACHINE.to_owned(),
+                },
+            )),
         }
+    }
+
+    /// Lets another process run; it started at this tick.
+    pub fn running(&self, pid: u32, start_ticks: u64) -> &Self {
+        self.world.running.lock().insert(pid, start_ticks);
+        self
     }
 
     /// Moves the clock forward.

@@ -5,7 +5,10 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{FileMeta, Files, OpenFile, Processes, RunError, RunOutput, RunRequest};
+use super::{
+    FileMeta, Files, Liveness, Locks, OpenFile, ProcessFacts, Processes, RunError, RunOutput,
+    RunRequest,
+};
 
 /// Refuses every access.
 pub(super) struct RealFiles;
@@ -31,7 +34,17 @@ impl Files for RealFiles {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    fn write_atomic(&self, _path: &Path, _content: &[u8], _mode: u32) -> io::Result<()> {
+    fn write_atomic_if(
+        &self,
+        _path: &Path,
+        _content: &[u8],
+        _mode: u32,
+        _ready: &mut dyn FnMut() -> bool,
+    ) -> io::Result<Option<FileMeta>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn names(&self, _folder: &Path) -> io::Result<Vec<OsString>> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -55,5 +68,45 @@ pub(super) struct RealProcesses {}
 impl Processes for RealProcesses {
     fn run(&self, _request: &RunRequest) -> Result<RunOutput, RunError> {
         Err(RunError::Spawn("ENOTSUP".to_owned()))
+    }
+}
+
+/// Locks nothing.
+pub(super) struct RealLocks(ProcessFacts);
+
+impl Default for RealLocks {
+    fn default() -> Self {
+        Self(ProcessFacts {
+            pid: std::process::id(),
+            start_ticks: None,
+            started_ms: 0,
+            machine: String::new(),
+        })
+    }
+}
+
+impl Locks for RealLocks {
+    fn create_new(&self, _path: &Path, _content: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn rename(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn hard_link(&self, _existing: &Path, _path: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn try_folder(&self, _folder: &Path) -> io::Result<Option<Box<dyn Send>>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn this_process(&self) -> &ProcessFacts {
+        &self.0
+    }
+
+    fn liveness(&self, _pid: u32) -> Liveness {
+        Liveness::Alive(None)
     }
 }

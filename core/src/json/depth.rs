@@ -3,7 +3,7 @@
 
 /// The deepest nesting of the text, or the byte offset of the first bracket that opens a level
 /// below `limit`.
-pub(super) fn measure(text: &str, limit: usize) -> Result<usize, usize> {
+pub(crate) fn measure(text: &str, limit: usize) -> Result<usize, usize> {
     let bytes = text.as_bytes();
     let mut depth = 0usize;
     let mut deepest = 0usize;

@@ -9,6 +9,7 @@ mod typed;
 
 use serde_json::Value;
 
+pub(crate) use depth::measure;
 pub(crate) use edit::Editor;
 pub use path::Path;
 pub(crate) use path::lookup;

@@ -33,6 +33,7 @@ mod selection;
 mod sensitive;
 mod single;
 mod stores;
+mod targets;
 mod value;
 
 use std::cell::OnceCell;
@@ -49,6 +50,7 @@ pub use condition::PredicateFacts;
 pub use failure::{Diagnostic, Failure, Scope};
 pub use plan::{Plan, PlanBuilder};
 pub use progress::{Progress, Running};
+pub(crate) use reference::{Classified, Defaults, classify_object, is_env_id};
 pub use reference::{SecretRef, SecretSource};
 pub use registry::Registry;
 pub use resolve::ProviderReport;
@@ -57,9 +59,10 @@ pub(crate) use restore::restore;
 pub(crate) use rules::Rules;
 pub use selection::Selection;
 pub(crate) use sensitive::is_sensitive_key;
+pub use targets::{Target, TargetKind};
 pub(crate) use value::wipe;
 
-use crate::config::{Issue, Severity, Source, Watched, report_misplaced};
+use crate::config::{Issue, Routing, Severity, Source, Watched, report_misplaced};
 use crate::error::{Code, Error};
 use crate::host::Host;
 use crate::json::{Path, lookup};
@@ -91,7 +94,7 @@ pub(crate) fn load(
     rules: Arc<Rules>,
     watched: &mut Watched,
 ) -> Result<Loaded, Error> {
-    let defaults = reference::Defaults::read(&source.tree);
+    let defaults = Defaults::read(&source.tree);
     let args = secrets_in_args(&source.tree);
     let Collected {
         mut surfaces,
@@ -141,7 +144,7 @@ pub(crate) fn load(
     loaded.validate(host)
 }
 
-fn collect_into(source: &mut Source, rules: &Rules, defaults: &reference::Defaults) -> Collected {
+fn collect_into(source: &mut Source, rules: &Rules, defaults: &Defaults) -> Collected {
     let found = collect(&mut source.tree, rules, defaults);
     // Few texts have anything to substitute, so the set is mostly never needed.
     let secret = OnceCell::new();
@@ -197,6 +200,14 @@ impl Loaded {
         }
         for issue in issues {
             self.source.push(issue);
+        }
+        let (_, problems) = Routing::read(&self.source.tree);
+        for problem in problems {
+            self.source.push(Issue::mismatch(Severity::Error, problem));
+        }
+        let (_, problems) = Routing::read(&self.source.tree);
+        for problem in problems {
+            self.source.push(Issue::mismatch(Severity::Error, problem));
         }
         report_misplaced(&mut self.source);
         self.source.finish()?;

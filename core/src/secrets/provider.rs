@@ -6,7 +6,7 @@ use std::path::{Path as FilePath, PathBuf};
 use serde_json::{Map, Value};
 
 use super::failure::Fault;
-use super::reference::{Defaults, SecretRef, SecretSource, is_alias, is_env_id};
+use super::reference::{Defaults, SecretSource, is_alias, is_env_id};
 use super::sensitive::is_sensitive_env;
 use crate::config::{Part, expand_home, split_references};
 use crate::error::Code;
@@ -163,13 +163,10 @@ impl Providers {
         })
     }
 
-    /// The provider of a reference.
-    pub(crate) fn find(&self, reference: &SecretRef) -> Result<Found<'_>, Fault> {
-        let alias = reference.provider();
+    /// The provider of an alias, as references of a source need it.
+    pub(crate) fn find(&self, source: SecretSource, alias: &str) -> Result<Found<'_>, Fault> {
         let declared = self.declared.get(alias);
-        if let Some(provider) =
-            declared.filter(|provider| provider.source == Some(reference.source()))
-        {
+        if let Some(provider) = declared.filter(|provider| provider.source == Some(source)) {
             return match provider.problems.first() {
                 None => Ok(Found::Declared(&provider.settings)),
                 Some(problem) => Err(Fault::new(
@@ -185,12 +182,11 @@ impl Providers {
             };
         }
         // The built-in provider stays reachable even if its alias is declared for another source.
-        if reference.source() == SecretSource::Env
-            && alias == self.defaults.alias(SecretSource::Env)
-        {
+        if source == SecretSource::Env && alias == self.defaults.alias(SecretSource::Env) {
             return Ok(Found::BuiltInEnv);
         }
-        let source = reference.source().as_str();
+        let wanted = source;
+        let source = wanted.as_str();
         if let Some(other) = declared.and_then(|provider| provider.source) {
             return Err(Fault::new(
                 Code::SecretProviderSourceMismatch,
@@ -203,7 +199,7 @@ impl Providers {
         let same: Vec<&str> = self
             .declared
             .iter()
-            .filter(|(_, provider)| provider.source == Some(reference.source()))
+            .filter(|(_, provider)| provider.source == Some(wanted))
             .map(|(alias, _)| alias.as_str())
             .collect();
         let mut hint = match same.as_slice() {

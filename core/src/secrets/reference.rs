@@ -65,15 +65,21 @@ impl SecretRef {
 
     /// Reads the text form `source:provider:id`; `None` when a part of it is not valid.
     pub fn parse(label: &str) -> Option<Self> {
-        let (source, rest) = label.split_once(':')?;
-        let (provider, id) = rest.split_once(':')?;
-        let source = SecretSource::parse(source)?;
-        let fine = is_alias(provider) && check_id(source, id).is_ok();
-        fine.then(|| Self {
+        let (source, _, id) = Self::parts(label)?;
+        Some(Self {
             label: label.into(),
             source,
             id_at: label.len() - id.len(),
         })
+    }
+
+    /// Source, provider and id of a text form, all valid.
+    pub(super) fn parts(label: &str) -> Option<(SecretSource, &str, &str)> {
+        let (source, rest) = label.split_once(':')?;
+        let (provider, id) = rest.split_once(':')?;
+        let source = SecretSource::parse(source)?;
+        let fine = is_alias(provider) && check_id(source, id).is_ok();
+        fine.then_some((source, provider, id))
     }
 
     /// The text form.

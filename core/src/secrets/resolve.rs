@@ -231,8 +231,7 @@ impl Resolver<'_> {
         by_provider.sort_by_key(|(key, _)| *key);
         let mut groups: Vec<Group<'_>> = Vec::with_capacity(by_provider.len());
         for ((source, alias), mut refs) in by_provider {
-            let Some(first) = refs.first() else { continue };
-            let settings = match self.providers.find(first) {
+            let settings = match self.providers.find(source, alias) {
                 Ok(Found::BuiltInEnv) => GroupSettings::Env(None),
                 Ok(Found::Declared(Settings::Env(settings))) => GroupSettings::Env(Some(settings)),
                 Ok(Found::Declared(Settings::File(settings))) => GroupSettings::File(settings),
@@ -383,7 +382,13 @@ impl Resolver<'_> {
         }
     }
 
-    fn variable(&self, alias: &str, settings: Option<&EnvSettings>, name: &str) -> IdResult {
+    /// Looks one variable up.
+    pub(super) fn variable(
+        &self,
+        alias: &str,
+        settings: Option<&EnvSettings>,
+        name: &str,
+    ) -> IdResult {
         let allowlist = settings.and_then(|settings| settings.allowlist.as_ref());
         if allowlist.is_some_and(|names| !names.iter().any(|allowed| allowed == name)) {
             let message = format!(

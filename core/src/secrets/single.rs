@@ -1,14 +1,14 @@
 //! Resolving references that nobody placed: for tools.
 
-use std::collections::{HashMap, HashSet};
-
-use foldhash::fast::RandomState;
+use std::collections::{BTreeSet, HashMap};
 
 use super::activate::secret_of;
 use super::collect::Content;
-use super::failure::{ActivationFailure, Failure};
+use super::failure::{ActivationFailure, Failure, Scope};
+use super::provider::{Found, Settings};
 use super::reference::SecretRef;
 use super::resolve::{ExecMode, Resolver, Stop};
+use super::value::Resolved;
 use super::{Loaded, SecretValue};
 use crate::error::{Code, Error, Result};
 use crate::host::Host;
@@ -22,18 +22,7 @@ impl Loaded {
         labels: &[&str],
         stop: &Stop,
     ) -> Vec<Result<SecretValue>> {
-        let parsed: Vec<Option<SecretRef>> =
-            labels.iter().map(|label| SecretRef::parse(label)).collect();
-        let mut seen: HashSet<&SecretRef, RandomState> =
-            HashSet::with_capacity_and_hasher(parsed.len(), RandomState::default());
-        let mut wanted = Vec::with_capacity(parsed.len());
-        wanted.extend(
-            parsed
-                .iter()
-                .flatten()
-                .filter(|reference| seen.insert(reference)),
-        );
-        let resolution = Resolver {
+        let resolver = Resolver {
             host,
             env: &self.source.env,
             home: &self.source.places.home,
@@ -42,26 +31,32 @@ impl Loaded {
             stop: stop.clone(),
             // One that fails says nothing about the others.
             exec: ExecMode::Always,
+        };
+        let asked: Vec<Asked> = labels.iter().map(|label| ask(&resolver, label)).collect();
+        let batch: BTreeSet<&SecretRef> = asked
+            .iter()
+            .filter_map(|asked| match asked {
+                Asked::Batch(reference) => Some(reference),
+                Asked::Answered(_) => None,
+            })
+            .collect();
+        let mut resolution = resolver.resolve(batch.iter().copied(), false);
+        let mut failed: HashMap<String, Failure> = HashMap::new();
+        for failure in std::mem::take(&mut resolution.failures) {
+            let refs = failure.refs.clone();
+            failed.extend(refs.into_iter().map(|label| (label, failure.clone())));
         }
-        .resolve(wanted.iter().copied(), false);
-        let mut failed: HashMap<&str, &Failure> = HashMap::new();
-        for failure in &resolution.failures {
-            failed.extend(failure.refs.iter().map(|label| (label.as_str(), failure)));
-        }
-        let one = |reference: &Option<SecretRef>| {
-            let Some(reference) = reference else {
-                let message = "references are written source:provider:id";
-                return Err(Error::new(Code::SecretRefInvalid, message));
-            };
-            match resolution.values.get(reference) {
+        let one = |asked: Asked| match asked {
+            Asked::Answered(answer) => answer,
+            Asked::Batch(reference) => match resolution.values.get(&reference) {
                 Some(value) => secret_of(value).ok_or_else(|| {
                     let message = format!("{reference} is not a text or an object");
                     Error::new(Code::SecretRefValueType, message)
                 }),
-                None => Err(unresolved(failed.get(reference.label()).copied())),
-            }
+                None => Err(unresolved(failed.get(reference.label()).cloned())),
+            },
         };
-        parsed.iter().map(one).collect()
+        asked.into_iter().map(one).collect()
     }
 
     /// The reference at a path of the configuration, as a label.
@@ -75,9 +70,48 @@ impl Loaded {
     }
 }
 
-fn unresolved(failure: Option<&Failure>) -> Error {
+/// A label on its way: variables are answered at once, the others wait for their provider.
+enum Asked {
+    Answered(Result<SecretValue>),
+    Batch(SecretRef),
+}
+
+fn ask(resolver: &Resolver<'_>, label: &str) -> Asked {
+    let Some((source, alias, id)) = SecretRef::parts(label) else {
+        let message = "references are written source:provider:id";
+        return Asked::Answered(Err(Error::new(Code::SecretRefInvalid, message)));
+    };
+    let value = match resolver.providers.find(source, alias) {
+        Ok(Found::BuiltInEnv) => resolver.variable(alias, None, id),
+        Ok(Found::Declared(Settings::Env(settings))) => {
+            resolver.variable(alias, Some(settings), id)
+        }
+        Ok(Found::Declared(_)) => return Asked::Batch(SecretRef::new(source, alias, id)),
+        Err(fault) => Err(fault),
+    };
+    Asked::Answered(match value {
+        Ok(Resolved::Text(text)) => Ok(SecretValue {
+            text,
+            is_json: false,
+        }),
+        Ok(_) => Err(Error::new(
+            Code::SecretRefValueType,
+            "a variable is always a text",
+        )),
+        Err(fault) => {
+            let reference = SecretRef::new(source, alias, id);
+            let failure = Failure {
+                refs: vec![reference.to_string()],
+                ..fault.failure(Scope::Ref, Some(&reference))
+            };
+            Err(unresolved(Some(failure)))
+        }
+    })
+}
+
+fn unresolved(failure: Option<Failure>) -> Error {
     ActivationFailure {
-        failures: failure.cloned().into_iter().collect(),
+        failures: failure.into_iter().collect(),
         ..ActivationFailure::default()
     }
     .into_error()

@@ -6,6 +6,8 @@ use std::panic;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use serde_json::json;
 
+use crate::waiting;
+
 /// How lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LogFormat {
@@ -60,6 +62,7 @@ impl Log for Stderr {
                 )
             }
         };
+        waiting::erase();
         // There is no other place to complain.
         let _ = io::stderr().lock().write_all(line.as_bytes());
     }

@@ -3,6 +3,7 @@
 mod gateway;
 mod logger;
 mod output;
+mod secrets;
 mod security;
 
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ pub(crate) fn main() -> ExitCode {
             let inner = matches.subcommand_matches("run").unwrap_or(matches);
             gateway::run(inner)
         }
+        Some(("secrets", matches)) => secrets::run(matches),
         Some(("security", matches)) => security::run(matches),
         _ => {
             print(&command().render_help().to_string());
@@ -81,6 +83,7 @@ fn command() -> Command {
                 .global(true),
         ])
         .subcommand(gateway::command())
+        .subcommand(secrets::command())
         .subcommand(security::command())
 }
 
@@ -135,6 +138,11 @@ mod tests {
             (&["gateway", "run", "--port", "70000"], 64),
             (&["gateway", "run", "--host", "gw.example"], 64),
             (&["gateway", "run", "extra"], 64),
+            (&["secrets", "audit", "--help"], 0),
+            (&["secrets", "audit", "--chek"], 64),
+            (&["secrets", "apply"], 64),
+            (&["secrets", "reload", "--timeout", "abc"], 64),
+            (&["secrets", "reload", "--token-file", "f"], 64),
         ] {
             let error = command()
                 .try_get_matches_from([&["openclaw-auth"], line].concat())

@@ -1,18 +1,24 @@
 //! What reaches the terminal, and with which exit code the program ends.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use openclaw_auth::{Class, Code, Error};
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::waiting;
 
 /// Exit code of a usage error.
 pub(super) const USAGE: u8 = 64;
+/// Exit code when a question could not be answered.
+const UNDECIDED: u8 = 3;
 
 /// A command that failed: what to say, and how to end.
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) error: Error,
     pub(super) exit: u8,
+    /// Whether a program reads the error.
+    json: bool,
 }
 
 impl Failed {
@@ -21,16 +27,37 @@ impl Failed {
         Self {
             error: Error::new(code, message),
             exit: USAGE,
+            json: false,
         }
     }
 
-    /// What every other command ends with when it fails.
+    /// Why a command could not be done.
     pub(super) fn of_command(error: Error) -> Self {
         let exit = match error.code() {
             Code::UsageError | Code::SecretOnCommandLine => USAGE,
             _ => 1,
         };
-        Self { error, exit }
+        Self {
+            error,
+            exit,
+            json: false,
+        }
+    }
+
+    /// Why the answer of a command could not be found out.
+    pub(super) fn undecided(error: Error) -> Self {
+        match Self::of_command(error) {
+            failed if failed.exit == USAGE => failed,
+            failed => Self {
+                exit: UNDECIDED,
+                ..failed
+            },
+        }
+    }
+
+    /// The same, shown as one JSON document.
+    pub(super) fn in_json(self) -> Self {
+        Self { json: true, ..self }
     }
 
     /// Why the gateway did not start or stopped.
@@ -43,7 +70,11 @@ impl Failed {
             (_, Class::Secret) => 4,
             _ => 1,
         };
-        Self { error, exit }
+        Self {
+            error,
+            exit,
+            json: false,
+        }
     }
 }
 
@@ -53,16 +84,90 @@ pub(super) fn print(text: &str) {
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
+/// Prints one JSON document to standard output.
+pub(super) fn print_json(document: &Value) {
+    print(&format!("{document:#}"));
+}
+
 /// Prints to standard error.
 pub(super) fn print_to_stderr(text: &str) {
+    waiting::erase();
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// Prints a failure: one sentence, every collected problem when there are several, and what to
 /// do.
 pub(super) fn print_error(failed: &Failed) {
-    print_to_stderr(&text_of(&failed.error));
+    if failed.json {
+        print_to_stderr(&json!({"error": failed.error.to_json()}).to_string());
+    } else {
+        print_to_stderr(&text_of(&failed.error));
+    }
 }
+
+/// How wide text for people may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Layout {
+    width: usize,
+}
+
+impl Layout {
+    /// As wide as the terminal; 80 columns when there is none, or when it is unbelievably narrow.
+    pub(super) fn of_stdout() -> Self {
+        let columns = match io::stdout().is_terminal() {
+            true => columns(),
+            false => None,
+        };
+        let width = columns.filter(|columns| *columns >= NARROWEST);
+        Self {
+            width: width.unwrap_or(USUAL_WIDTH),
+        }
+    }
+
+    /// Breaks a line at blanks; further lines begin with `indent`. Words are never cut, and
+    /// characters that could disturb a terminal become blanks.
+    pub(super) fn wrap(self, line: &str, indent: &str) -> String {
+        let mut text = String::new();
+        let mut used = 0;
+        let line: String = line
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
+        let begin = line.len() - line.trim_start().len();
+        text.push_str(line.get(..begin).unwrap_or_default());
+        used += begin;
+        let mut is_first = true;
+        for word in line.split_whitespace() {
+            let length = word.chars().count();
+            if !is_first && used + 1 + length > self.width {
+                text.push('\n');
+                text.push_str(indent);
+                used = indent.len();
+            } else if !is_first {
+                text.push(' ');
+                used += 1;
+            }
+            text.push_str(word);
+            used += length;
+            is_first = false;
+        }
+        text
+    }
+}
+
+#[cfg(unix)]
+fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(usize::from(size.ws_col))
+}
+
+#[cfg(not(unix))]
+fn columns() -> Option<usize> {
+    None
+}
+
+const USUAL_WIDTH: usize = 80;
+const NARROWEST: usize = 40;
 
 fn text_of(error: &Error) -> String {
     let code = error.code();
@@ -151,6 +256,24 @@ mod tests {
             text_of(&error(json!([issue(Some(7), "a", None)])).with_hint("h")),
             "error: one (config_unknown_key)\nhint: h"
         );
+    }
+
+    #[test]
+    fn lines_break_at_blanks_only() {
+        let layout = Layout { width: 20 };
+        for (line, expected) in [
+            ("", ""),
+            ("- short", "- short"),
+            ("  hint: kept in front", "  hint: kept in\n    front"),
+            ("one two three four five", "one two three four\n    five"),
+            (
+                "a models.providers.openai.apiKey b",
+                "a\n    models.providers.openai.apiKey\n    b",
+            ),
+            ("a\u{1b}[31mb\nc", "a [31mb c"),
+        ] {
+            assert_eq!(layout.wrap(line, "    "), expected, "{line:?}");
+        }
     }
 
     #[test]

@@ -10,8 +10,13 @@ use std::sync::Arc;
 
 use hyper::HeaderMap;
 use openclaw_auth::access::{AccessRequest, ConnectionKind, Headers, Overrides};
-use openclaw_auth::{Code, Engine, Error, Event, Issue, Options, SecretText, mask};
+use openclaw_auth::host::Host;
+use openclaw_auth::{
+    Code, Engine, Error, Event, Issue, Options, Progress, SecretText, WatchStep, Watcher, mask,
+};
 use serde_json::Value;
+
+use crate::waiting::Waiting;
 
 /// The engine: the current snapshot, and what changes it.
 pub(crate) trait Core: Send + Sync {
@@ -21,6 +26,8 @@ pub(crate) trait Core: Send + Sync {
     fn reload(&self) -> Result<Reloaded, Error>;
     /// Takes the events that happened since the last call.
     fn events(&self) -> Vec<Event>;
+    /// One look at the files that the settings depend on. Blocks for one `stat` each.
+    fn watch_step(&self, watcher: &mut Watcher) -> WatchStep;
     /// Ends a running reload and its programs, for shutting down.
     fn cancel(&self);
 }
@@ -142,6 +149,8 @@ pub(crate) struct Denied {
 pub(crate) struct Reloaded {
     /// Number of the new snapshot.
     pub(crate) generation: u64,
+    /// Whose secrets have changed; sorted.
+    pub(crate) changed_owners: Vec<String>,
     /// What a person should look at.
     pub(crate) warnings: Vec<Value>,
 }
@@ -180,9 +189,14 @@ pub(crate) fn open(request: OpenRequest) -> Result<Arc<dyn Core>, Error> {
     if let Some(env) = request.env {
         options = options.env(env);
     }
+    let host = Host::real();
+    let progress = Progress::new();
     options = options
+        .with_host(host.clone())
+        .progress(progress.clone())
         .require_access(true)
         .access_overrides(request.access);
+    let _waiting = Waiting::start(progress, &host);
     Ok(Arc::new(Engine::open(options)?))
 }
 
@@ -196,12 +210,17 @@ impl Core for Engine {
         let issues = report.snapshot().issues();
         Ok(Reloaded {
             generation: report.generation(),
+            changed_owners: report.changed_owners().map(str::to_owned).collect(),
             warnings: issues.iter().map(Issue::to_json).collect(),
         })
     }
 
     fn events(&self) -> Vec<Event> {
         Self::events(self)
+    }
+
+    fn watch_step(&self, watcher: &mut Watcher) -> WatchStep {
+        Self::watch_step(self, watcher)
     }
 
     fn cancel(&self) {

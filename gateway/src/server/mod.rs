@@ -17,6 +17,7 @@ pub(crate) mod probe;
 mod proxy;
 mod readiness;
 mod reload;
+mod reload_note;
 mod routes;
 mod settings;
 mod signals;
@@ -28,6 +29,7 @@ mod testing;
 mod tests;
 mod tls;
 mod watched;
+mod watcher;
 mod websocket;
 
 use std::convert::Infallible;
@@ -46,6 +48,8 @@ use tokio::time::sleep;
 
 pub(crate) use bind::BindOptions;
 pub(crate) use core_api::OpenRequest;
+pub(crate) use pid_file::path as pid_path;
+pub(crate) use reload_note::path as reload_note_path;
 
 use self::access_log::AccessLog;
 use self::bind::{Listening, Machine, Plan};
@@ -54,6 +58,7 @@ use self::demo::Demo;
 use self::limits::Limits;
 use self::link::Link;
 use self::pid_file::PidFile;
+use self::reload_note::ReloadNote;
 use self::settings::value;
 use self::signals::{Asked, Signals};
 use self::state::State;
@@ -164,12 +169,14 @@ async fn serve(
         .iter()
         .filter_map(|listener| listener.local_addr().ok())
         .collect();
-    let _pid_file = match demo {
-        Some(_) => None,
-        None => Some(PidFile::write(
-            &host.files,
-            state.core.snapshot().state_dir(),
-        )?),
+    let (_pid_file, note) = match demo {
+        Some(_) => (None, None),
+        None => {
+            let snapshot = state.core.snapshot();
+            let note = ReloadNote::new(&host.files, snapshot.state_dir());
+            let pid_file = PidFile::write(&host.files, snapshot.state_dir())?;
+            (Some(pid_file), Some(Arc::new(note)))
+        }
     };
     let (stop, stopping) = watch::channel(false);
     let (running, ended) = mpsc::channel(1);
@@ -197,10 +204,11 @@ async fn serve(
     if let Some(demo) = demo {
         demo.start(&addresses, Arc::clone(&host.clock), print)?;
     }
+    tokio::spawn(watcher::watch(Arc::clone(state)));
     state.readiness.listening();
 
     while let Asked::Reload = signals.next().await {
-        reload_by_signal(state);
+        reload_by_signal(state, note.clone());
     }
     state.readiness.draining();
     state.core.cancel();
@@ -287,12 +295,17 @@ async fn keep_log(log: Arc<AccessLog>) {
     }
 }
 
-fn reload_by_signal(state: &Arc<State>) {
+fn reload_by_signal(state: &Arc<State>, note: Option<Arc<ReloadNote>>) {
     if let Err(error) = state.log.reopen() {
         log::error!("the access log cannot be opened again: {}", error.kind());
     }
     let reloader = Arc::clone(&state.reloader);
-    tokio::spawn(async move { reloader.reload().await });
+    tokio::spawn(async move {
+        let outcome = reloader.reload().await;
+        if let Some(note) = note {
+            note.write(&outcome);
+        }
+    });
 }
 
 /// Waits for the running requests, but not longer than the grace period or a second signal.

@@ -22,11 +22,11 @@ impl PidFile {
     ///
     /// `gateway_file_failed` when it or its folder cannot be written.
     pub(crate) fn write(files: &Arc<dyn Files>, state_dir: &Path) -> Result<Self, Error> {
-        let folder = state_dir.join("gateway");
-        let path = folder.join("gateway.pid");
+        let path = path(state_dir);
+        let folder = path.parent().unwrap_or(state_dir);
         let content = format!("{}\n", std::process::id()).into_bytes();
         files
-            .create_dir_all(&folder, 0o700)
+            .create_dir_all(folder, 0o700)
             .and_then(|()| files.write_atomic(&path, &content, 0o600))
             .map_err(|error| file_failed(&path.display().to_string(), &error))?;
         Ok(Self {
@@ -53,4 +53,9 @@ impl Drop for PidFile {
             log::warn!("{} stays behind: {}", self.path.display(), error.kind());
         }
     }
+}
+
+/// Where the file is.
+pub(crate) fn path(state_dir: &Path) -> PathBuf {
+    state_dir.join("gateway").join("gateway.pid")
 }

@@ -136,6 +136,19 @@ impl Reloader {
     }
 }
 
+/// How a reload ended, for programs.
+pub(crate) fn document(outcome: &Result<Reloaded, Error>) -> Value {
+    match outcome {
+        Ok(reloaded) => json!({
+            "reloaded": true,
+            "snapshot": reloaded.generation,
+            "changedOwners": reloaded.changed_owners,
+            "warnings": reloaded.warnings,
+        }),
+        Err(error) => json!({"reloaded": false, "errors": errors(error)}),
+    }
+}
+
 /// Writes the engine's events to the log.
 pub(crate) fn log_events(core: &dyn Core) {
     for event in core.events() {
@@ -149,7 +162,7 @@ pub(crate) fn log_events(core: &dyn Core) {
 }
 
 /// The failures of an error, one by one, as values for people and scripts.
-pub(crate) fn errors(error: &Error) -> Vec<Value> {
+fn errors(error: &Error) -> Vec<Value> {
     match error.details().get("failures").and_then(Value::as_array) {
         Some(list) if !list.is_empty() => list.clone(),
         _ => vec![error.to_json()],

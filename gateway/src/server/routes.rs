@@ -295,20 +295,12 @@ fn who_am_i(call: &Call<'_>, identity: Identity) -> Response<ReplyBody> {
 }
 
 async fn reload(call: &Call<'_>) -> Response<ReplyBody> {
-    match &*call.state.reloader.reload().await {
-        Ok(reloaded) => answer::json(
-            StatusCode::OK,
-            &json!({
-                "reloaded": true,
-                "snapshot": reloaded.generation,
-                "warnings": reloaded.warnings,
-            }),
-        ),
-        Err(error) => answer::json(
-            StatusCode::CONFLICT,
-            &json!({"reloaded": false, "errors": reload::errors(error)}),
-        ),
-    }
+    let outcome = call.state.reloader.reload().await;
+    let status = match *outcome {
+        Ok(_) => StatusCode::OK,
+        Err(_) => StatusCode::CONFLICT,
+    };
+    answer::json(status, &reload::document(&outcome))
 }
 
 /// The gateway's own routes read no body; one that is too long is not even skipped over.

@@ -5,11 +5,11 @@ use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use openclaw_auth::host::Host;
-use openclaw_auth::{Code, Error, Event, SecretText};
+use openclaw_auth::{Code, Error, Event, SecretText, WatchStep, Watcher};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -159,6 +159,8 @@ pub(super) struct FakeCore {
     current: Mutex<Arc<FakeSnapshot>>,
     pub(super) next: Mutex<Option<FakeSnapshot>>,
     pub(super) reloads: AtomicU64,
+    /// Whether a watcher sees something new.
+    pub(super) is_changed: AtomicBool,
 }
 
 impl FakeCore {
@@ -167,6 +169,7 @@ impl FakeCore {
             current: Mutex::new(Arc::new(snapshot)),
             next: Mutex::new(None),
             reloads: AtomicU64::new(0),
+            is_changed: AtomicBool::new(false),
         })
     }
 }
@@ -191,12 +194,20 @@ impl Core for FakeCore {
         *self.current.lock() = Arc::new(next);
         Ok(Reloaded {
             generation,
+            changed_owners: Vec::new(),
             warnings: Vec::new(),
         })
     }
 
     fn events(&self) -> Vec<Event> {
         Vec::new()
+    }
+
+    fn watch_step(&self, _: &mut Watcher) -> WatchStep {
+        match self.is_changed.swap(false, Ordering::Relaxed) {
+            true => WatchStep::Reload,
+            false => WatchStep::Idle,
+        }
     }
 
     fn cancel(&self) {}

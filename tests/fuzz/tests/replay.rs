@@ -1,4 +1,13 @@
 //! Every target on its corpus, and on a bounded number of mutations of it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::disallowed_methods,
+    reason = "helpers of tests may fail loudly and use the machine"
+)]
 
 use openclaw_auth_fuzz::TARGETS;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::host::{FileKind, FileMeta, Files, OpenFile};
+use crate::host::{FileKind, FileMeta, Files, Liveness, Locks, OpenFile, ProcessFacts};
 
 use super::World;
 
@@ -273,6 +273,16 @@ impl Disk {
             .map_or(Ok(()), |kind| Err((*kind).into()))
     }
 
+    /// Whether a user may put a regular file where a path leads.
+    fn check_writable(&self, path: &Path, uid: u32) -> io::Result<()> {
+        let place = self.visit(path, true, uid)?;
+        let previous = place.inode.and_then(|inode| self.node(inode));
+        if previous.is_some_and(|node| node.kind != FileKind::Regular) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        self.check_entry(&place.path, uid)
+    }
+
     /// Whether a user may add, replace or remove the entry at a path without links.
     fn check_entry(&self, path: &Path, uid: u32) -> io::Result<()> {
         let folder = path.parent().and_then(|parent| self.inode(parent));
@@ -372,21 +382,29 @@ impl Files for SimFiles {
         }
     }
 
-    fn write_atomic(&self, path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    fn write_atomic_if(
+        &self,
+        path: &Path,
+        content: &[u8],
+        mode: u32,
+        ready: &mut dyn FnMut() -> bool,
+    ) -> io::Result<Option<FileMeta>> {
         let (path, uid) = self.enter(path);
+        self.0.disk.lock().check_writable(&path, uid)?;
+        // Asked without holding the disk, because the answer looks at files.
+        if !ready() {
+            return Ok(None);
+        }
         let now_ns = self.0.clock.stamp();
         let mut disk = self.0.disk.lock();
         let place = disk.visit(&path, true, uid)?;
         let previous = place.inode.and_then(|inode| disk.node(inode));
-        if previous.is_some_and(|node| node.kind != FileKind::Regular) {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
         // Only root can give files away.
         let owner = previous.filter(|_| uid == 0).map_or(uid, |node| node.uid);
-        disk.check_entry(&place.path, uid)?;
         let node = Node::file(content.to_vec(), mode).made_by(owner, now_ns);
         disk.add(&place.path, node);
-        Ok(())
+        let inode = disk.inode(&place.path);
+        Ok(inode.and_then(|inode| disk.meta(inode)))
     }
 
     fn create_dir_all(&self, path: &Path, mode: u32) -> io::Result<()> {
@@ -478,5 +496,77 @@ impl OpenFile for SimFile {
                 Ok(Some(Zeroizing::new(rest.to_vec())))
             }
         }
+    }
+}
+
+/// Locks on simulated files. The folder's lock is always free, because there is one process.
+pub(super) struct SimLocks(pub(super) Arc<World>, pub(super) ProcessFacts);
+
+impl SimLocks {
+    fn enter(&self, path: &Path) -> (PathBuf, u32) {
+        SimFiles(Arc::clone(&self.0)).enter(path)
+    }
+}
+
+impl Locks for SimLocks {
+    fn create_new(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let (path, uid) = self.enter(path);
+        let now_ns = self.0.clock.stamp();
+        let mut disk = self.0.disk.lock();
+        let place = disk.visit(&path, false, uid)?;
+        if place.inode.is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        disk.check_entry(&place.path, uid)?;
+        disk.add(
+            &place.path,
+            Node::file(content.to_vec(), 0o644).made_by(uid, now_ns),
+        );
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let ((from, uid), (to, _)) = (self.enter(from), self.enter(to));
+        let mut disk = self.0.disk.lock();
+        let (from, inode) = disk.find(&from, false, uid)?;
+        let to = disk.visit(&to, false, uid)?.path;
+        disk.check_entry(&from, uid)?;
+        disk.check_entry(&to, uid)?;
+        disk.names.remove(&from);
+        disk.link(&to, inode);
+        Ok(())
+    }
+
+    fn hard_link(&self, existing: &Path, path: &Path) -> io::Result<()> {
+        let ((existing, uid), (path, _)) = (self.enter(existing), self.enter(path));
+        let mut disk = self.0.disk.lock();
+        let (_, inode) = disk.find(&existing, false, uid)?;
+        let place = disk.visit(&path, false, uid)?;
+        if place.inode.is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        disk.check_entry(&place.path, uid)?;
+        disk.link(&place.path, inode);
+        Ok(())
+    }
+
+    fn try_folder(&self, folder: &Path) -> io::Result<Option<Box<dyn Send>>> {
+        let (folder, uid) = self.enter(folder);
+        self.0.disk.lock().find(&folder, true, uid)?;
+        Ok(Some(Box::new(())))
+    }
+
+    fn this_process(&self) -> &ProcessFacts {
+        &self.1
+    }
+
+    fn liveness(&self, pid: u32) -> Liveness {
+        if pid == self.1.pid {
+            return Liveness::Alive(self.1.start_ticks);
+        }
+        let running = self.0.running.lock();
+        running
+            .get(&pid)
+            .map_or(Liveness::Dead, |ticks| Liveness::Alive(Some(*ticks)))
     }
 }

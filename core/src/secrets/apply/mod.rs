@@ -91,7 +91,10 @@ impl Apply<'_> {
     /// Every target's provider must exist with the right source after the plan.
     fn check_providers(&self, projected: &Loaded) -> Result<()> {
         let missing = |(index, target): (usize, &super::plan::Target)| {
-            let fault = projected.providers.find(&target.reference).err()?;
+            let fault = projected
+                .providers
+                .find(target.reference.source(), target.reference.provider())
+                .err()?;
             Some(Problem {
                 target: Some(index),
                 reason: "provider_missing",

@@ -82,6 +82,8 @@ impl Finding {
             "line": self.place.map(|place| place.line),
             "column": self.place.map(|place| place.column),
             "path": self.path,
+            // The name that OpenClaw 2026.4 has for it.
+            "jsonPath": self.path,
             "message": self.message,
             "provider": self.provider,
             "profileId": self.profile_id,
@@ -188,7 +190,8 @@ impl AuditReport {
             }
         };
         format!(
-            "Secrets audit: {}{incomplete}. plaintext={} unresolved={} shadowed={} legacy={}",
+            "Secrets audit: {}{incomplete}. plaintext={}, unresolved={}, \
+             shadowed={}, legacy={}.",
             self.status().as_str(),
             self.count(Code::PlaintextFound),
             self.count(Code::RefUnresolved) + self.count(Code::ProviderPathInsecure),

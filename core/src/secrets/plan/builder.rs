@@ -10,7 +10,7 @@ use super::super::rules::Rules;
 use super::super::stores::KINDS;
 use super::{Plan, Problem, TargetType, invalid};
 use crate::error::Result;
-use crate::json::Path;
+use crate::json::{Path, parse_json5};
 
 /// Puts a plan together, for command lines and programs.
 #[derive(Debug)]
@@ -116,6 +116,34 @@ impl<'a> PlanBuilder<'a> {
         self.upserts.insert(alias.to_owned(), settings);
     }
 
+    /// Declares a secret provider by the JSON5 text of its settings.
+    ///
+    /// # Errors
+    ///
+    /// `plan_invalid` when the text is not a JSON5 object.
+    pub fn provider_text(&mut self, alias: &str, text: &str) -> Result<()> {
+        let refuse = |message| {
+            invalid(vec![Problem {
+                target: None,
+                reason: "provider",
+                message,
+            }])
+        };
+        let parsed = parse_json5(text).map_err(|problem| {
+            let (line, column) = (problem.place.line, problem.place.column);
+            let why = problem.message;
+            refuse(format!(
+                "settings of provider {alias}: line {line}, column {column}: {why}"
+            ))
+        })?;
+        if !parsed.value.is_object() {
+            let message = format!("settings of provider {alias} are not an object");
+            return Err(refuse(message));
+        }
+        self.provider(alias, parsed.value);
+        Ok(())
+    }
+
     /// Removes the declaration of a secret provider.
     pub fn delete_provider(&mut self, alias: &str) {
         self.deletes.push(alias.to_owned());
@@ -199,7 +227,12 @@ mod tests {
                 .is_err()
         );
         assert!(builder.set("talk.apiKey", "env:default").is_err());
-        builder.provider("f", json!({"source": "file", "path": "/s"}));
+        builder
+            .provider_text("f", "{ source: 'file', path: '/s', }")
+            .unwrap();
+        for text in ["{", "1", ""] {
+            assert!(builder.provider_text("g", text).is_err(), "{text}");
+        }
         builder.delete_provider("old");
         builder.option("scrubEnv", false);
         let plan = builder.build(1_775_383_200_123).unwrap();

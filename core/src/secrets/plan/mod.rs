@@ -336,6 +336,11 @@ fn read_reference(value: Option<&Value>) -> std::result::Result<SecretRef, Refus
     }
 }
 
+/// The target type of a place in the configuration.
+pub(super) fn type_of(path: &Path, rules: &Rules) -> Option<String> {
+    TargetType::of(path, rules)
+}
+
 /// What a target type stands for.
 pub(super) struct TargetType {
     steps: Vec<Step>,

@@ -1,13 +1,17 @@
-//! Stopping.
+//! Stopping, and reloading without being asked.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::super::limits::Limits;
-use super::super::testing::{Provider, read_to_end};
+use super::super::testing::{FakeCore, FakeSnapshot, Provider, Server, read_to_end};
+use super::super::watcher::watch;
 
 #[tokio::test]
 async fn a_stop_lets_running_requests_end_and_closes_idle_connections() {
@@ -52,4 +56,38 @@ async fn a_stop_lets_running_requests_end_and_closes_idle_connections() {
 
     let ended = timeout(Duration::from_secs(2), server.ended.recv()).await;
     assert_eq!(ended.unwrap(), None, "every connection has ended");
+}
+
+/// A watched server with these settings of `gateway.reload`, after a file has changed.
+async fn changed(reload: Value, next: Option<FakeSnapshot>) -> (Arc<FakeCore>, Server) {
+    let values = json!({"gateway": {"reload": reload}});
+    let core = FakeCore::new(FakeSnapshot::new(values));
+    *core.next.lock() = next;
+    let server = Server::start(Arc::clone(&core), Limits::default()).await;
+    tokio::spawn(watch(Arc::clone(&server.state)));
+    core.is_changed.store(true, Ordering::Relaxed);
+    // One interval, and the reload itself.
+    sleep(Duration::from_millis(400 + 100 + 300)).await;
+    (core, server)
+}
+
+#[tokio::test]
+async fn changed_files_are_taken_over_and_broken_ones_degrade() {
+    let next = FakeSnapshot::new(json!({})).generation(2);
+    let (core, server) = changed(json!({"mode": "hybrid"}), Some(next)).await;
+    assert_eq!(server.state.current().snapshot.generation(), 2);
+    assert!(!server.state.failing().contains(&"secrets"));
+
+    core.is_changed.store(true, Ordering::Relaxed);
+    sleep(Duration::from_millis(800)).await;
+    assert_eq!(core.reloads.load(Ordering::Relaxed), 2);
+    assert_eq!(server.state.current().snapshot.generation(), 2);
+    assert!(server.state.failing().contains(&"secrets"));
+}
+
+#[tokio::test]
+async fn watching_can_be_switched_off() {
+    let (core, _server) = changed(json!({"mode": "off"}), None).await;
+    assert_eq!(core.reloads.load(Ordering::Relaxed), 0);
+    assert!(core.is_changed.load(Ordering::Relaxed), "nobody has looked");
 }

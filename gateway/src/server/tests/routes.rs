@@ -188,7 +188,7 @@ async fn concurrent_reloads_share_one_run() {
         assert_eq!(answer.status, 200);
         assert_eq!(
             answer.json(),
-            json!({"reloaded": true, "snapshot": 2, "warnings": []})
+            json!({"reloaded": true, "snapshot": 2, "changedOwners": [], "warnings": []})
         );
     }
     assert_eq!(core.reloads.load(Ordering::Relaxed), 1);

@@ -30,6 +30,17 @@ impl Gateway {
         Self::start_with(place, env, &["--config", place.config().to_str().unwrap()])
     }
 
+    /// Another command of the same program, on the place's installation.
+    pub(crate) fn command(place: &Place) -> Command {
+        let mut command = Command::new(program());
+        command
+            .env_clear()
+            .env("HOME", place.path("home"))
+            .env("PATH", env::var_os("PATH").unwrap_or_default())
+            .stdin(Stdio::null());
+        command
+    }
+
     /// Starts it with these options and waits until it listens.
     pub(crate) fn start_with(place: &Place, env: &[(&str, &str)], options: &[&str]) -> Self {
         let mut running = Running::new(place, env, options);
@@ -94,16 +105,11 @@ struct Running {
 
 impl Running {
     fn new(place: &Place, env: &[(&str, &str)], options: &[&str]) -> Self {
-        let home = place.path("home");
-        std::fs::create_dir_all(&home).unwrap();
-        let mut child = Command::new(program())
+        std::fs::create_dir_all(place.path("home")).unwrap();
+        let mut child = Gateway::command(place)
             .args(["gateway", "run", "--port", "0"])
             .args(options)
-            .env_clear()
-            .env("HOME", home)
-            .env("PATH", env::var_os("PATH").unwrap_or_default())
             .envs(env.iter().copied())
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

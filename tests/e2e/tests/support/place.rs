@@ -46,7 +46,8 @@ impl Place {
         symlink(target, path).unwrap();
     }
 
-    /// The configuration: a gateway in trusted-proxy mode, and these sections.
+    /// The configuration: a gateway in trusted-proxy mode that reloads when it is asked to, and
+    /// these sections.
     pub(crate) fn configure(&self, sections: &str) {
         self.write(Self::CONFIG, &format!("{{\n{GATEWAY}{sections}\n}}\n"));
     }
@@ -74,6 +75,7 @@ fn shown(path: &Path) -> String {
 const GATEWAY: &str = r#"
   gateway: {
     bind: "loopback",
+    reload: { mode: "off" },
     trustedProxies: ["127.0.0.1"],
     auth: {
       mode: "trusted-proxy",

@@ -1,0 +1,260 @@
+//! Several real processes on one profile store: nothing is lost, nobody sees half a file, and a
+//! killed process holds nobody up.
+//!
+//! The processes are this test program again, told by a variable what to do. `OCA_ROUNDS` makes
+//! the tests longer.
+#![cfg(unix)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the machine is prepared and other processes are run"
+)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests stop when something is not as it should be"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use openclaw_auth::{
+    CredentialKind, Engine, LeaseRequest, NewCredential, Options, ProfileMaterial, SecretText,
+    Signal,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const ROLE: &str = "OCA_TEST_ROLE";
+const STATE: &str = "OCA_TEST_STATE";
+const LIMITED: Option<u16> = Some(429);
+
+fn rounds(default: usize) -> usize {
+    std::env::var("OCA_ROUNDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
+}
+
+fn state(profiles: usize) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let agent = folder.path().join("agents/main/agent");
+    fs::create_dir_all(&agent).unwrap();
+    let profiles: serde_json::Map<String, Value> = (0..profiles)
+        .map(|n| {
+            (
+                format!("a:{n}"),
+                json!({"type": "api_key", "provider": "a", "key": format!("key-{n}")}),
+            )
+        })
+        .collect();
+    let path = agent.join("auth-profiles.json");
+    fs::write(
+        &path,
+        json!({"version": 1, "profiles": profiles}).to_string(),
+    )
+    .unwrap();
+    (folder, path)
+}
+
+fn engine(state: &Path) -> Engine {
+    let options = Options::new()
+        .state_dir(state)
+        .config_value(json!({}))
+        .env([("HOME", "/nonexistent")]);
+    Engine::open(options).unwrap()
+}
+
+fn spawn(state: &Path, role: &str) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["role", "--exact", "--nocapture", "--test-threads=1"])
+        .env(ROLE, role)
+        .env(STATE, state)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// What the other processes do; nothing when this is the test itself.
+#[test]
+fn role() {
+    let (Ok(role), Ok(state)) = (std::env::var(ROLE), std::env::var(STATE)) else {
+        return;
+    };
+    let engine = engine(Path::new(&state));
+    let (role, number) = role.split_once(' ').unwrap();
+    let number: usize = number.parse().unwrap();
+    match role {
+        "mark" => (0..number).for_each(|_| mark(&engine, "a:0")),
+        "churn" => (0..usize::MAX).for_each(|n| {
+            mark(&engine, &format!("a:{}", n % 5));
+            let id = format!("b:{number}");
+            if n % 10 == 9 {
+                engine.remove_profile(None, &id).unwrap();
+            } else if n % 10 == 0 {
+                add(&engine, &id);
+            }
+        }),
+        "login" => {
+            for n in 0..4 {
+                add(&engine, &format!("b:{number}-{n}"));
+                for _ in 0..25 {
+                    mark(&engine, "a:0");
+                }
+            }
+        }
+        other => panic!("unknown role {other}"),
+    }
+    assert!(engine.flush());
+}
+
+fn mark(engine: &Engine, profile: &str) {
+    let request = LeaseRequest {
+        provider: Some("a"),
+        profile: Some(profile),
+        ..LeaseRequest::default()
+    };
+    let lease = engine.lease(&request).unwrap();
+    let _ = lease
+        .fail(&Signal {
+            status: LIMITED,
+            ..Signal::default()
+        })
+        .unwrap();
+}
+
+fn add(engine: &Engine, id: &str) {
+    let credential = NewCredential {
+        id: id.to_owned(),
+        provider: "b".to_owned(),
+        kind: CredentialKind::ApiKey,
+        material: ProfileMaterial::Inline(SecretText::new("k".to_owned())),
+        expires: None,
+        email: None,
+        display_name: None,
+        replace: true,
+    };
+    engine.add_profile(None, &credential).unwrap();
+}
+
+fn read(path: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).expect("a whole file")
+}
+
+#[test]
+fn xd_2_no_mark_of_four_processes_is_lost() {
+    for _ in 0..rounds(2) {
+        let (folder, path) = state(1);
+        let children: Vec<Child> = (0..4).map(|_| spawn(folder.path(), "mark 250")).collect();
+        for mut child in children {
+            assert!(child.wait().unwrap().success());
+        }
+        let record = &read(&path)["usageStats"]["a:0"];
+        assert_eq!(record["failureCounts"]["rate_limit"], 1_000, "{record}");
+        assert_eq!(record["errorCount"], 1_000);
+        assert_eq!(record["oa"]["cd"]["step"], 1);
+    }
+}
+
+#[test]
+fn logins_beside_usage_lose_nothing_and_readers_see_whole_files() {
+    for _ in 0..rounds(2) {
+        let (folder, path) = state(5);
+        let done = AtomicBool::new(false);
+        let reads = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let mut reads = 0;
+                while !done.load(Ordering::Relaxed) {
+                    let store = read(&path);
+                    assert!(store["profiles"].as_object().unwrap().len() >= 5);
+                    reads += 1;
+                }
+                reads
+            });
+            let children: Vec<Child> = (0..4)
+                .map(|n| spawn(folder.path(), &format!("login {n}")))
+                .collect();
+            for mut child in children {
+                assert!(child.wait().unwrap().success());
+            }
+            done.store(true, Ordering::Relaxed);
+            reader.join().unwrap()
+        });
+        let store = read(&path);
+        assert_eq!(store["profiles"].as_object().unwrap().len(), 5 + 16);
+        assert_eq!(
+            store["usageStats"]["a:0"]["failureCounts"]["rate_limit"],
+            400
+        );
+        assert!(reads > 100, "{reads} reads");
+    }
+}
+
+#[test]
+fn xd_3_and_4_a_killed_writer_loses_no_credential_and_holds_nobody_up() {
+    let (folder, path) = state(5);
+    let here = engine(folder.path());
+    for round in 0..rounds(40) {
+        let mut child = spawn(folder.path(), "churn 1");
+        // Somewhere in the middle of its work.
+        std::thread::sleep(Duration::from_millis(15 + (round as u64 * 7) % 60));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let store = read(&path);
+        for n in 0..5 {
+            assert_eq!(
+                store["profiles"][format!("a:{n}")]["key"],
+                format!("key-{n}")
+            );
+        }
+        let started = Instant::now();
+        add(&here, "b:here");
+        here.remove_profile(None, "b:here").unwrap();
+        assert!(
+            started.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            started.elapsed()
+        );
+    }
+}
+
+#[test]
+fn xd_11_a_file_that_is_being_rewritten_is_read_again() {
+    let (folder, path) = state(1);
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, "").unwrap();
+    let engine = engine(folder.path());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(100));
+            fs::write(&path, &whole).unwrap();
+        });
+        let request = LeaseRequest {
+            provider: Some("a"),
+            ..LeaseRequest::default()
+        };
+        assert_eq!(engine.lease(&request).unwrap().candidate_id(), "a:0");
+    });
+}
+
+#[test]
+fn threads_share_one_write() {
+    let (folder, path) = state(8);
+    let engine = engine(folder.path());
+    std::thread::scope(|scope| {
+        for n in 0..8 {
+            let engine = &engine;
+            scope.spawn(move || (0..1_000).for_each(|_| mark(engine, &format!("a:{n}"))));
+        }
+    });
+    assert!(engine.flush());
+    let store = read(&path);
+    for n in 0..8 {
+        assert_eq!(
+            store["usageStats"][format!("a:{n}")]["failureCounts"]["rate_limit"],
+            1_000
+        );
+    }
+}

@@ -1,0 +1,49 @@
+//! `secrets targets`: every place that holds a secret.
+
+use clap::{ArgMatches, Command};
+use openclaw_auth::Target;
+use serde_json::{Value, json};
+
+use super::{Failed, Place, json_flag, print};
+use crate::cli::flag;
+use crate::cli::output::{Layout, print_json};
+
+pub(super) fn command() -> Command {
+    Command::new("targets")
+        .about("List every place that holds a secret")
+        .args([
+            flag("all", "Also list places that could hold one"),
+            json_flag(),
+        ])
+}
+
+pub(super) fn run(matches: &ArgMatches, place: &Place) -> Result<u8, Failed> {
+    let targets = place.options.targets(matches.get_flag("all"));
+    let targets = targets.map_err(Failed::of_command)?;
+    if matches.get_flag("json") {
+        let targets: Vec<Value> = targets.iter().map(Target::to_json).collect();
+        print_json(&json!({"version": 1, "targets": targets}));
+        return Ok(0);
+    }
+    if targets.is_empty() {
+        print("There is no place for a secret in this configuration.");
+    }
+    let layout = Layout::of_stdout();
+    for target in &targets {
+        print(&layout.wrap(&line_of(target), "    "));
+    }
+    Ok(0)
+}
+
+/// One target in one line.
+pub(super) fn line_of(target: &Target) -> String {
+    let mut line = format!("{} {}", target.path(), target.kind().as_str());
+    for reference in target.references() {
+        line.push(' ');
+        line.push_str(reference);
+    }
+    match target.inactive_reason() {
+        Some(reason) => format!("{line} (inactive: {reason})"),
+        None => line,
+    }
+}
