@@ -21,6 +21,8 @@ pub(crate) use eligibility::{Verdict, policy_violations};
 pub use order::OrderSource;
 pub(crate) use order::{OrderQuery, Ranked, resolve_order};
 pub(crate) use record::Record;
+#[cfg(feature = "testing")]
+pub(crate) use store::ProfileStore;
 pub(crate) use store::{Document, FileStore, StoreOptions};
 #[cfg(feature = "testing")]
 pub(crate) use store::{Durability, StoreVersion};
