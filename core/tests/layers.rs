@@ -27,7 +27,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("secrets", &["config"]),
     ("profiles", &["config", "secrets"]),
     ("keys", &["config"]),
-    ("oauth", &["config", "profiles"]),
+    ("oauth", &["config", "secrets", "profiles"]),
     ("sessions", &["config", "profiles"]),
     ("access", &["config"]),
     ("snapshot", &["config", "secrets", "keys", "access"]),

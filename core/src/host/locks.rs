@@ -93,14 +93,17 @@ fn stat_of(pid: u32) -> Option<(char, u64)> {
     Some((state, fields.nth(18)?.parse().ok()?))
 }
 
+/// Unit of times in `/proc`: Linux gives them in hundredths of a second, whatever the kernel's own
+/// clock does. Asking for it would read memory of the loader that not every tool maps.
+const TICKS_PER_SECOND: u64 = 100;
+
 /// When this process started. Where the system does not say: now, which is later.
 fn started_ms(start_ticks: Option<u64>) -> u64 {
     let from_proc = || {
         let stat = fs::read_to_string("/proc/stat").ok()?;
         let boot = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
         let boot_ms = boot.trim().parse::<u64>().ok()?.checked_mul(1_000)?;
-        let ticks_per_second = rustix::param::clock_ticks_per_second().max(1);
-        let since_boot_ms = start_ticks?.checked_mul(1_000)? / ticks_per_second;
+        let since_boot_ms = start_ticks?.checked_mul(1_000)? / TICKS_PER_SECOND;
         // The boot time is given in whole seconds.
         (boot_ms + since_boot_ms).checked_sub(1_000)
     };

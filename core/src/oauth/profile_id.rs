@@ -117,7 +117,7 @@ mod tests {
     use super::*;
     use crate::oauth::provider::Providers;
 
-    fn document(profiles: Value) -> Document {
+    fn document(profiles: &Value) -> Document {
         Document::parse(&json!({"profiles": profiles}).to_string()).unwrap()
     }
 
@@ -129,7 +129,7 @@ mod tests {
         }
     }
 
-    fn pick(profiles: Value, identity: &Identity, subject: Option<&str>) -> String {
+    fn pick(profiles: &Value, identity: &Identity, subject: Option<&str>) -> String {
         let providers = Providers::built_in();
         let codex = providers.get("openai-codex").unwrap();
         let newcomer = Newcomer {
@@ -146,36 +146,40 @@ mod tests {
         let oauth = |account: &str, email: &str| json!({"type": "oauth", "provider": "openai-codex", "access": "A", "accountId": account, "email": email});
         let ana = id("acct-1234-5678-9", "Ana@Example.com");
         assert_eq!(
-            pick(json!({}), &ana, Some("s")),
+            pick(&json!({}), &ana, Some("s")),
             "openai-codex:Ana@Example.com"
         );
         assert_eq!(
-            pick(json!({}), &id("a", ""), Some("user-9")),
+            pick(&json!({}), &id("a", ""), Some("user-9")),
             "openai-codex:id-dXNlci05"
         );
         assert_eq!(
-            pick(json!({}), &id("", ""), Some("u?>~")),
+            pick(&json!({}), &id("", ""), Some("u?>~")),
             "openai-codex:id-dT8-fg"
         );
         assert_eq!(
-            pick(json!({}), &id("", ""), Some("http://127.0.0.1:44510|alice")),
+            pick(
+                &json!({}),
+                &id("", ""),
+                Some("http://127.0.0.1:44510|alice")
+            ),
             "openai-codex:id-aHR0cDovLzEyNy4wLjAuMTo0NDUxMHxhbGljZQ"
         );
-        assert_eq!(pick(json!({}), &id("", ""), None), "openai-codex:default");
+        assert_eq!(pick(&json!({}), &id("", ""), None), "openai-codex:default");
         // The same person keeps the id.
         let known = json!({"openai-codex:mine": oauth("acct-1234-5678-9", "other@x")});
-        assert_eq!(pick(known, &ana, None), "openai-codex:mine");
+        assert_eq!(pick(&known, &ana, None), "openai-codex:mine");
         // Another account with the same address gets its own.
         let known = json!({"openai-codex:ana@example.com": oauth("acct-9", "ana@example.com")});
         assert_eq!(
-            pick(known, &ana, None),
+            pick(&known, &ana, None),
             "openai-codex:Ana@Example.com-acct1234"
         );
         let known = json!({"openai-codex:default": oauth("acct-9", "x@y")});
-        assert_eq!(pick(known, &id("", ""), None), "openai-codex:default-2");
+        assert_eq!(pick(&known, &id("", ""), None), "openai-codex:default-2");
         // Another spelling is the same id.
         let known = json!({"openai-codex:ANA@example.com": {"type": "oauth", "provider": "openai-codex", "access": "A"}});
-        assert_eq!(pick(known, &ana, None), "openai-codex:ANA@example.com");
+        assert_eq!(pick(&known, &ana, None), "openai-codex:ANA@example.com");
     }
 
     #[test]
@@ -183,7 +187,7 @@ mod tests {
         let providers = Providers::built_in();
         let codex = providers.get("openai-codex").unwrap();
         let stored = document(
-            json!({"openai-codex:k": {"type": "api_key", "provider": "openai-codex", "key": "k"}}),
+            &json!({"openai-codex:k": {"type": "api_key", "provider": "openai-codex", "key": "k"}}),
         );
         let identity = id("a", "");
         let newcomer = |replace| Newcomer {

@@ -657,21 +657,21 @@ mod tests {
         EnvView::new(vars.collect())
     }
 
-    fn configured(id: &str, description: Value) -> Result<Provider> {
+    fn configured(id: &str, description: &Value) -> Result<Provider> {
         let tree = json!({"oauth": {"providers": {id: description}}});
         Providers::layered(&tree, &env(&[]), &|_| None)
             .get(id)
             .cloned()
     }
 
-    fn minimal(extra: Value) -> Value {
+    fn minimal(extra: &Value) -> Value {
         let mut description = json!({
             "authorizeUrl": "https://idp.example.com/auth",
             "tokenUrl": "https://idp.example.com/token",
             "clientId": "c",
             "redirectUri": "http://localhost:1455/cb",
         });
-        merge(&mut description, &extra);
+        merge(&mut description, extra);
         description
     }
 
@@ -697,7 +697,7 @@ mod tests {
 
     #[test]
     fn descriptions_are_checked() {
-        assert!(configured("x", minimal(json!({}))).is_ok());
+        assert!(configured("x", &minimal(&json!({}))).is_ok());
         for (extra, field) in [
             (
                 json!({"tokenUrl": "http://idp.example.com/token"}),
@@ -725,7 +725,7 @@ mod tests {
             (json!({"refresh": {"rotates": "often"}}), "refresh"),
             (json!({"tokenUlr": "x"}), "tokenUlr"),
         ] {
-            let error = configured("x", minimal(extra.clone())).unwrap_err();
+            let error = configured("x", &minimal(&extra)).unwrap_err();
             assert_eq!(error.code(), Code::OauthProviderInvalid);
             assert_eq!(
                 error.details().get("field"),
@@ -738,9 +738,9 @@ mod tests {
             json!({"tokenUrl": "http://[::1]:1/token"}),
             json!({"redirectUri": "http://example.com/cb"}),
         ] {
-            assert!(configured("x", minimal(fine.clone())).is_ok(), "{fine}");
+            assert!(configured("x", &minimal(&fine)).is_ok(), "{fine}");
         }
-        assert!(configured("X Y", minimal(json!({}))).is_err());
+        assert!(configured("X Y", &minimal(&json!({}))).is_err());
     }
 
     #[test]

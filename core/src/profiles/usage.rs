@@ -31,7 +31,7 @@ pub(crate) enum UsageEvent {
     },
 }
 
-/// What [`clear`] takes away.
+/// What clearing a record takes away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Clear {

@@ -25,7 +25,7 @@ pub(crate) struct AccessLog {
     clock: Arc<dyn Clock>,
     path: Option<PathBuf>,
     sink: Mutex<Sink>,
-    /// Lines that are not written yet; always taken before `sink`.
+    /// Lines that are not written yet.
     pending: Mutex<Vec<u8>>,
     refusals: Mutex<Refusals>,
 }
@@ -112,7 +112,7 @@ impl AccessLog {
 
     fn finish(&self, record: &Record) {
         let now = self.clock.now_ms();
-        let mut line = String::with_capacity(320);
+        let mut line = String::with_capacity(512);
         if record.denied
             && let Some(code) = record.code
         {
@@ -136,30 +136,33 @@ impl AccessLog {
         let mut pending = self.pending.lock();
         pending.extend_from_slice(line);
         if pending.len() >= PENDING {
-            self.write_out(&mut pending);
+            let lines = std::mem::replace(&mut *pending, Vec::with_capacity(PENDING + ONE_LINE));
+            // Other requests go on while these lines are written.
+            drop(pending);
+            self.write_out(&lines);
         }
     }
 
     /// Writes what is pending. The server does so ten times per second and at its end.
     pub(crate) fn flush(&self) {
-        self.write_out(&mut self.pending.lock());
+        let lines = std::mem::take(&mut *self.pending.lock());
+        self.write_out(&lines);
     }
 
     /// A log that cannot be written must not stop the gateway: the lines are lost.
-    fn write_out(&self, pending: &mut Vec<u8>) {
-        if pending.is_empty() {
+    fn write_out(&self, lines: &[u8]) {
+        if lines.is_empty() {
             return;
         }
         let lost = match &mut *self.sink.lock() {
-            Sink::Stderr => io::stderr().write_all(pending),
-            Sink::File(file) => file.write_all(pending),
+            Sink::Stderr => io::stderr().write_all(lines),
+            Sink::File(file) => file.write_all(lines),
             #[cfg(test)]
-            Sink::Memory(bytes) => bytes.write_all(pending),
+            Sink::Memory(bytes) => bytes.write_all(lines),
         };
         if let Err(error) = lost {
             log::error!("the access log cannot be written: {}", error.kind());
         }
-        pending.clear();
     }
 }
 
@@ -189,6 +192,8 @@ fn append_to(path: &Path) -> io::Result<File> {
 
 /// Bytes that are written without waiting for more.
 const PENDING: usize = 16 * 1024;
+/// Room for a line, roughly.
+const ONE_LINE: usize = 512;
 
 /// Denials per second and code that are logged one by one; the rest is counted.
 const SHOWN_PER_SECOND: u32 = 20;
@@ -300,8 +305,8 @@ impl Record {
             route: "other",
             request_id: arrival.request_id,
             peer: arrival.peer.to_canonical(),
-            verb: arrival.verb.chars().take(20).collect(),
-            path: arrival.path.chars().take(256).collect(),
+            verb: beginning(arrival.verb, 20),
+            path: beginning(arrival.path, 256),
             websocket: arrival.websocket,
             caller: None,
             status: None,
@@ -434,6 +439,14 @@ impl Record {
     }
 }
 
+/// At most this many characters of a text.
+fn beginning(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most).collect()
+}
+
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -514,6 +527,11 @@ impl<'a> Fields<'a> {
 
 /// Appends a text so that it can neither end the JSON string nor disturb a terminal.
 fn escape(line: &mut String, text: &str) {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+    if text.bytes().all(is_plain) {
+        line.push_str(text);
+        return;
+    }
     for c in text.chars() {
         match c {
             '"' => line.push_str("\\\""),

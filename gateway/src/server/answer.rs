@@ -1,5 +1,7 @@
 //! Building answers: JSON, and the headers that every answer carries.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -15,7 +17,7 @@ pub(crate) fn json(status: StatusCode, body: &Value) -> Response<ReplyBody> {
     let headers = response.headers_mut();
     headers.reserve(HEADERS);
     headers.insert(header::CONTENT_TYPE, JSON);
-    set(headers, JSON_HEADERS);
+    set(headers, &OWN);
     response
 }
 
@@ -24,13 +26,13 @@ pub(crate) fn metrics(text: String) -> Response<ReplyBody> {
     let mut response = Response::new(ReplyBody::full(Bytes::from(text)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, METRICS_TEXT);
-    set(headers, JSON_HEADERS);
+    set(headers, &OWN);
     response
 }
 
 /// Adds what every answer carries; replaces what a provider sent under the same names.
 pub(crate) fn complete(headers: &mut HeaderMap, request_id: &str, hsts: Option<&HeaderValue>) {
-    set(headers, SECURITY_HEADERS);
+    set(headers, &SECURITY);
     if let Ok(value) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID, value);
     }
@@ -42,13 +44,26 @@ pub(crate) fn complete(headers: &mut HeaderMap, request_id: &str, hsts: Option<&
 /// Name of the header that carries the request's id.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Sets the headers of a table, replacing what is there.
-fn set(headers: &mut HeaderMap, table: &[(&'static str, &'static str)]) {
-    for (name, value) in table {
-        headers.insert(
+/// Names and values, ready to be copied.
+type Table = Vec<(HeaderName, HeaderValue)>;
+
+static SECURITY: LazyLock<Table> = LazyLock::new(|| table(SECURITY_HEADERS));
+static OWN: LazyLock<Table> = LazyLock::new(|| table(JSON_HEADERS));
+
+fn table(rows: &[(&'static str, &'static str)]) -> Table {
+    let rows = rows.iter().map(|(name, value)| {
+        (
             HeaderName::from_static(name),
             HeaderValue::from_static(value),
-        );
+        )
+    });
+    rows.collect()
+}
+
+/// Sets the headers of a table, replacing what is there.
+fn set(headers: &mut HeaderMap, table: &Table) {
+    for (name, value) in table {
+        headers.insert(name.clone(), value.clone());
     }
 }
 

@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use super::access_log::{Arrival, Record};
 use super::answer;
@@ -28,7 +29,7 @@ use super::failure::Failure;
 use super::link::{Busy, Link, Look};
 use super::routes::{self, Call};
 use super::state::State;
-use super::tls::H2;
+use super::tls::{H2, Tls};
 use super::watched::Watched;
 
 /// What a connection belongs to: the server, its stop signal, and proof that it still runs.
@@ -47,21 +48,31 @@ pub(crate) struct Surroundings {
 }
 
 /// Serves one connection to its end.
-pub(crate) async fn serve(stream: TcpStream, link: Link, mut around: Surroundings) {
+pub(crate) async fn serve(stream: TcpStream, link: Link, around: Surroundings) {
     let link = Arc::new(link);
-    let Some(tls) = around.state.tls() else {
-        return http_1(stream, link, around).await;
-    };
-    let handshake = timeout(around.state.limits.handshake, tls.acceptor().accept(stream));
+    match around.state.tls().map(Tls::acceptor) {
+        None => http_1(stream, link, around).await,
+        // Boxed, so that plain connections need no room for it.
+        Some(acceptor) => Box::pin(encrypted(acceptor, stream, link, around)).await,
+    }
+}
+
+async fn encrypted(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    link: Arc<Link>,
+    mut around: Surroundings,
+) {
+    let handshake = timeout(around.state.limits.handshake, acceptor.accept(stream));
     let stream = tokio::select! {
         done = handshake => done,
         () = stopped(&mut around.stop) => return,
     };
     match stream {
         Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(H2) => {
-            http_2(stream, link, around).await;
+            Box::pin(http_2(stream, link, around)).await;
         }
-        Ok(Ok(stream)) => http_1(stream, link, around).await,
+        Ok(Ok(stream)) => Box::pin(http_1(stream, link, around)).await,
         Ok(Err(error)) => log::debug!("{}: no TLS: {error}", link.peer),
         Err(_) => log::debug!("{}: the TLS handshake takes too long", link.peer),
     }

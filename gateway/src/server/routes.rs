@@ -198,8 +198,9 @@ pub(crate) async fn answer(
         check_own_body(request.headers(), call.state.limits.own_body)?;
     }
     match route.handler {
-        Handler::Proxy => proxy::forward(call, &identity, request).await,
-        Handler::ProxyByModel => proxy::forward_by_model(call, &identity, request).await,
+        // Boxed: every connection keeps room for the future of a request.
+        Handler::Proxy => Box::pin(proxy::forward(call, &identity, request)).await,
+        Handler::ProxyByModel => Box::pin(proxy::forward_by_model(call, &identity, request)).await,
         Handler::Probe => probe::answer(call, &identity, &request).await,
         Handler::Reload => Ok(reload(call).await),
         Handler::Metrics => Ok(answer::metrics(metrics::page(call.state))),

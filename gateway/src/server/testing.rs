@@ -154,7 +154,7 @@ impl Snapshot for FakeSnapshot {
     }
 }
 
-/// An engine whose reloads take 100 ms and install the next snapshot, or fail.
+/// An engine whose reloads take 500 ms and install the next snapshot, or fail.
 pub(super) struct FakeCore {
     current: Mutex<Arc<FakeSnapshot>>,
     pub(super) next: Mutex<Option<FakeSnapshot>>,
@@ -181,7 +181,7 @@ impl Core for FakeCore {
 
     fn reload(&self) -> Result<Reloaded, Error> {
         self.reloads.fetch_add(1, Ordering::Relaxed);
-        Host::real().clock.sleep(Duration::from_millis(100));
+        Host::real().clock.sleep(Duration::from_millis(500));
         let Some(next) = self.next.lock().take() else {
             return Err(
                 Error::new(Code::SecretUnresolved, "one secret is missing").with(

@@ -144,7 +144,10 @@ impl Home {
     }
 
     pub fn engine(&self) -> Engine {
-        let config = json!({"agents": {"list": [{"id": "main"}]}});
+        self.engine_with(json!({"agents": {"list": [{"id": "main"}]}}))
+    }
+
+    pub fn engine_with(&self, config: Value) -> Engine {
         let options = Options::new()
             .config_value(config)
             .state_dir(self.state())

@@ -1,5 +1,15 @@
 //! Signing in and refreshing against a real OpenID provider that rotates refresh tokens and
 //! revokes the login when one is used twice.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests fail by panicking, and use files, programs and clocks as users do"
+)]
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -312,7 +322,7 @@ fn t16_a_disk_that_fills_up_is_noticed_first() {
     home.expire("main", ID);
     let folder = home.store("main").parent().unwrap().to_owned();
     // Something that cannot be replaced stands where the intent goes.
-    let hex = openclaw_auth_oauth_tests::digest(ID);
+    let hex = digest(ID);
     std::fs::create_dir(folder.join(format!(".auth-profiles.json.refresh.{hex}"))).unwrap();
     let error = engine.oauth_token(None, ID, 0, false).unwrap_err();
     assert_eq!(error.code(), Code::RefreshUnpersistable, "{error}");
@@ -345,6 +355,44 @@ fn t18_stale_locks_are_taken_over() {
     assert_eq!(token(&engine, "main").source, "refreshed");
     assert!(start.elapsed() < Duration::from_secs(1));
     assert_eq!(idp.refreshes(), 2);
+}
+
+#[test]
+fn t19_a_lock_stays_young_while_the_provider_thinks() {
+    let (idp, home, _) = signed_in();
+    home.expire("main", ID);
+    idp.config(&json!({"delayAfterMs": 34_000}));
+    let settings = json!({
+        "routing": {"refresh_wait_ms": 39_000},
+        "oauth": {"providers": {PROVIDER: {"refresh": {"timeoutMs": 38_000}}}},
+    });
+    let waiters: Vec<_> = (0..2)
+        .map(|_| {
+            let engine = home.engine_with(settings.clone());
+            thread::spawn(move || engine.oauth_token(None, ID, 0, false).unwrap())
+        })
+        .collect();
+    // OpenClaw 2026.4 robs a lock whose file is older than 30 seconds, whoever holds it.
+    let lock = home.store("main").with_file_name("auth-profiles.json.lock");
+    let mut nonces = BTreeSet::new();
+    let mut oldest = Duration::ZERO;
+    while !waiters.iter().any(thread::JoinHandle::is_finished) {
+        if let Ok(text) = std::fs::read_to_string(&lock) {
+            let held: Value = serde_json::from_str(&text).unwrap_or_default();
+            nonces.insert(held["nonce"].to_string());
+            let written = std::fs::metadata(&lock).and_then(|meta| meta.modified());
+            oldest = oldest.max(written.unwrap().elapsed().unwrap_or_default());
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+    let tokens: Vec<_> = waiters
+        .into_iter()
+        .map(|waiter| waiter.join().unwrap())
+        .collect();
+    assert_eq!(tokens[0].access, tokens[1].access);
+    assert!(oldest < Duration::from_secs(10), "{oldest:?}");
+    assert_eq!((idp.refreshes(), idp.revocations()), (1, 0));
+    assert!(nonces.len() <= 2, "{nonces:?}");
 }
 
 #[test]
@@ -490,7 +538,7 @@ fn killed_at_every_step_a_login_is_never_lost() {
 
 #[test]
 fn killed_at_any_moment_after_the_answer_a_login_survives() {
-    let (idp, home, engine) = signed_in();
+    let (_idp, home, engine) = signed_in();
     let mut lost = 0;
     let rounds: u64 = 40;
     for round in 0..rounds {

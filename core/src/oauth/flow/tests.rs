@@ -13,7 +13,7 @@ use crate::config::Locations;
 use crate::host::HttpRequest;
 use crate::host::sim::{START_MS, Sim, json_answer};
 
-fn scene(host: &Host, extra: Value) -> Scene {
+fn scene(host: &Host, extra: &Value) -> Scene {
     let mut description = json!({
         "label": "Test & Co",
         "authorizeUrl": "https://idp.test/auth",
@@ -32,7 +32,7 @@ fn scene(host: &Host, extra: Value) -> Scene {
 }
 
 /// A flow whose listener is real and whose provider is scripted.
-fn flow(sim: &Sim, extra: Value) -> LoginFlow {
+fn flow(sim: &Sim, extra: &Value) -> LoginFlow {
     let mut host = sim.host();
     host.sockets = Host::real().sockets;
     host.clock = Host::real().clock;
@@ -77,10 +77,10 @@ fn examples_2_to_4_the_address() {
     let sim = Sim::new();
     let flow = flow(
         &sim,
-        json!({"scopes": ["openid", "offline_access"], "authorizeParams": {"a": "b c"}}),
+        &json!({"scopes": ["openid", "offline_access"], "authorizeParams": {"a": "b c"}}),
     );
     let url = Url::parse(flow.url()).unwrap();
-    let all = super::super::pasted::parameters(url.query().unwrap());
+    let all = crate::oauth::pasted::parameters(url.query().unwrap());
     let one = |name: &str| all[name][0].as_str();
     assert_eq!(
         url.as_str().split('?').next(),
@@ -99,19 +99,19 @@ fn examples_2_to_4_the_address() {
     assert_eq!(one("redirect_uri"), flow.redirect_uri());
     assert_eq!((flow.state().len(), flow.verifier.len()), (43, 43));
     assert_ne!(flow.state(), flow.verifier.expose());
-    let challenge = oauth2::PkceCodeChallenge::from_code_verifier_sha256(
-        &oauth2::PkceCodeVerifier::new(flow.verifier.expose().to_owned()),
-    );
+    let challenge = PkceCodeChallenge::from_code_verifier_sha256(&oauth2::PkceCodeVerifier::new(
+        flow.verifier.expose().to_owned(),
+    ));
     assert_eq!(one("code_challenge"), challenge.as_str());
     assert!(!flow.url().contains(flow.verifier.expose()));
-    assert!(!self::flow(&sim, json!({})).url().contains("scope="));
+    assert!(!self::flow(&sim, &json!({})).url().contains("scope="));
 }
 
 #[test]
 fn example_1_the_challenge_of_rfc_7636() {
     let verifier =
         oauth2::PkceCodeVerifier::new("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk".to_owned());
-    let challenge = oauth2::PkceCodeChallenge::from_code_verifier_sha256(&verifier);
+    let challenge = PkceCodeChallenge::from_code_verifier_sha256(&verifier);
     assert_eq!(
         challenge.as_str(),
         "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
@@ -125,7 +125,7 @@ fn every_request_of_the_browser_is_answered_by_the_table() {
         200,
         r#"{"access_token":"A","refresh_token":"R","expires_in":60}"#,
     );
-    let mut flow = flow(&sim, json!({}));
+    let mut flow = flow(&sim, &json!({}));
     let port = flow.addresses()[0].port();
     let state = flow.state().to_owned();
     let at = "/auth/callback";
@@ -198,7 +198,7 @@ fn every_request_of_the_browser_is_answered_by_the_table() {
 #[test]
 fn t4_a_denial_ends_the_sign_in() {
     let sim = Sim::new();
-    let mut flow = flow(&sim, json!({"issuer": "https://idp.test"}));
+    let mut flow = flow(&sim, &json!({"issuer": "https://idp.test"}));
     let state = flow.state().to_owned();
     let target = format!(
         "/auth/callback?error=access_denied&error_description=End-User+%3Cdenied%3E&state={state}"
@@ -215,7 +215,7 @@ fn t4_a_denial_ends_the_sign_in() {
         Code::OauthLoginCancelled
     );
 
-    let mut flow = self::flow(&sim, json!({"issuer": "https://idp.test"}));
+    let mut flow = self::flow(&sim, &json!({"issuer": "https://idp.test"}));
     let head = line(
         &flow,
         &format!(
@@ -236,7 +236,7 @@ fn a_failed_exchange_is_what_the_browser_sees() {
         400,
         r#"{"error":"invalid_grant","error_description":"code c0de-12345 is used"}"#,
     );
-    let mut flow = flow(&sim, json!({}));
+    let mut flow = flow(&sim, &json!({}));
     let head = line(
         &flow,
         &format!("/auth/callback?code=c0de-12345&state={}", flow.state()),
@@ -253,7 +253,7 @@ fn a_failed_exchange_is_what_the_browser_sees() {
 fn t7_the_time_runs_out() {
     let sim = Sim::new();
     let host = sim.host();
-    let scene = scene(&host, json!({}));
+    let scene = scene(&host, &json!({}));
     let provider = scene.providers.get("p").unwrap().clone();
     let mut flow = LoginFlow::begin(&host, &scene, provider, Some(2_000)).unwrap();
     assert!(
@@ -274,21 +274,21 @@ fn t5_t6_the_next_port_is_taken() {
     let taken = taken.unwrap();
     let port = taken.local_addr().unwrap().port();
     let sim = Sim::new();
-    let flow = flow(&sim, json!({"redirectPorts": [port, 0]}));
+    let flow = flow(&sim, &json!({"redirectPorts": [port, 0]}));
     let bound = flow.addresses()[0].port();
     assert_ne!(bound, port);
     assert_eq!(
         flow.redirect_uri(),
         format!("http://localhost:{bound}/auth/callback")
     );
-    let flow = self::flow(&sim, json!({"redirectPorts": [port]}));
+    let flow = self::flow(&sim, &json!({"redirectPorts": [port]}));
     assert!(flow.addresses().is_empty());
     assert_eq!(
         flow.redirect_uri(),
         format!("http://localhost:{port}/auth/callback")
     );
     // Example 6: an address elsewhere has no listener.
-    let flow = self::flow(&sim, json!({"redirectUri": "http://example.com/cb"}));
+    let flow = self::flow(&sim, &json!({"redirectUri": "http://example.com/cb"}));
     assert!(flow.addresses().is_empty() && flow.warnings.is_empty());
 }
 
@@ -301,7 +301,7 @@ fn t2_pasted_texts_do_the_same() {
     ] {
         let sim = Sim::new();
         sim.answer_json(200, r#"{"access_token":"A","expires_in":60}"#);
-        let mut flow = flow(&sim, json!({}));
+        let mut flow = flow(&sim, &json!({}));
         assert_eq!(
             flow.exchange("abc#wrong").err().unwrap().code(),
             Code::OauthStateMismatch
@@ -317,7 +317,7 @@ fn the_exchange_can_go_through_the_client_of_the_host() {
     let sim = Sim::new();
     let mut flow = flow(
         &sim,
-        json!({"tokenFormat": "json", "sendStateInExchange": true}),
+        &json!({"tokenFormat": "json", "sendStateInExchange": true}),
     );
     let text = format!("abc#{}", flow.state());
     let request = flow.request_json(&text).unwrap();
@@ -343,7 +343,7 @@ fn secrets_of_the_client_go_where_the_description_says() {
         let sim = Sim::new();
         sim.env("OPENCLAW_AUTH_OAUTH_P_CLIENT_SECRET", "s3cret");
         sim.answer_json(200, r#"{"access_token":"A"}"#);
-        let mut flow = flow(&sim, json!({"clientAuth": auth}));
+        let mut flow = flow(&sim, &json!({"clientAuth": auth}));
         flow.exchange("abc").unwrap();
         let request: &HttpRequest = &sim.requests()[0];
         let body = String::from_utf8(request.body.to_vec()).unwrap();
@@ -366,7 +366,7 @@ fn examples_42_to_48_and_the_clock() {
             Ok(json_answer(status, body))
         });
         let host = sim.host();
-        let scene = scene(&host, json!({}));
+        let scene = scene(&host, &json!({}));
         let provider = scene.providers.get("p").unwrap().clone();
         let mut flow = LoginFlow::begin(&host, &scene, provider, None).unwrap();
         flow.exchange("abc").map(|signed_in| signed_in.tokens)

@@ -86,10 +86,9 @@ pub(super) fn token(matches: &ArgMatches) -> Outcome {
     let provider = text(matches, "provider").unwrap_or_default();
     let pasted = prompt::secret("Paste the token")?;
     let token = required(&pasted)?;
-    if provider == "anthropic" && token.starts_with(SETUP_TOKEN) {
-        if let Err(problem) = check_setup_token(&token) {
-            print_to_stderr(&format!("warning: {}", problem.message()));
-        }
+    let is_setup_token = provider == "anthropic" && token.starts_with(SETUP_TOKEN);
+    if let (true, Err(problem)) = (is_setup_token, check_setup_token(&token)) {
+        print_to_stderr(&format!("warning: {}", problem.message()));
     }
     store(
         matches,

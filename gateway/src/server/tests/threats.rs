@@ -469,8 +469,7 @@ async fn identities_that_would_forge_log_lines() {
         );
     }
     let escape = server.raw(
-        "GET /_auth/whoami HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-User: \u{1b}[31mroot\r\n\r\n"
-            .to_owned(),
+        "GET /_auth/whoami HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-User: \u{1b}[31mroot\r\n\r\n",
     );
     assert!(
         escape.await.starts_with("HTTP/1.1 400"),
