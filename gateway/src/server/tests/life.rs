@@ -66,28 +66,37 @@ async fn changed(reload: Value, next: Option<FakeSnapshot>) -> (Arc<FakeCore>, S
     let server = Server::start(Arc::clone(&core), Limits::default()).await;
     tokio::spawn(watch(Arc::clone(&server.state)));
     core.is_changed.store(true, Ordering::Relaxed);
-    // One interval, and the reload itself.
-    sleep(Duration::from_millis(400 + 100 + 300)).await;
     (core, server)
+}
+
+/// Waits until something is so, on a slow machine too.
+async fn until(is_so: impl Fn() -> bool) {
+    let seen = async {
+        while !is_so() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), seen).await.unwrap();
 }
 
 #[tokio::test]
 async fn changed_files_are_taken_over_and_broken_ones_degrade() {
     let next = FakeSnapshot::new(json!({})).generation(2);
     let (core, server) = changed(json!({"mode": "hybrid"}), Some(next)).await;
-    assert_eq!(server.state.current().snapshot.generation(), 2);
+    until(|| server.state.current().snapshot.generation() == 2).await;
     assert!(!server.state.failing().contains(&"secrets"));
 
     core.is_changed.store(true, Ordering::Relaxed);
-    sleep(Duration::from_millis(800)).await;
+    until(|| server.state.failing().contains(&"secrets")).await;
     assert_eq!(core.reloads.load(Ordering::Relaxed), 2);
     assert_eq!(server.state.current().snapshot.generation(), 2);
-    assert!(server.state.failing().contains(&"secrets"));
 }
 
 #[tokio::test]
 async fn watching_can_be_switched_off() {
     let (core, _server) = changed(json!({"mode": "off"}), None).await;
+    // Two intervals of a watcher that is switched on.
+    sleep(Duration::from_millis(800)).await;
     assert_eq!(core.reloads.load(Ordering::Relaxed), 0);
     assert!(core.is_changed.load(Ordering::Relaxed), "nobody has looked");
 }
