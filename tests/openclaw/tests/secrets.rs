@@ -82,6 +82,61 @@ fn invariant_10_examples_have_the_values_of_openclaw() {
     assert!(compared >= 40, "only {compared} examples were compared");
 }
 
+#[test]
+fn invariant_10_a_whole_configuration_has_the_values_of_openclaw() {
+    let mut home = Home::default();
+    let shown = home.path().to_str().unwrap().to_owned();
+    let main = include_str!("../files/openclaw.json5").replace("%H%", &shown);
+    home.write(".openclaw/openclaw.json", &main, 0o600);
+    home.write(
+        ".openclaw/more.json5",
+        include_str!("../files/more.json5"),
+        0o600,
+    );
+    let file =
+        json!({"providers": {"other": {"apiKey": "from-file"}}, "a/b": {"c~d": "odd"}, "irc": "i"});
+    home.write(".openclaw/secrets.json", &file.to_string(), 0o600);
+    home.write(".openclaw/token.txt", "single-value\n", 0o600);
+    home.write(
+        "resolver",
+        "#!/bin/sh\necho '{\"protocolVersion\": 1, \"values\": {\"team/header\": \"blue\", \
+         \"skills/a\": \"skill-key\", \"discord\": \"d-token\"}}'\n",
+        0o700,
+    );
+    for name in [
+        "OPENAI_API_KEY",
+        "GATEWAY_TOKEN",
+        "CRON_TOKEN",
+        "TG",
+        "SLACK_SIGNING",
+        "TTS",
+    ] {
+        home.set(name, format!("value of {name}"));
+    }
+    let mut openclaw = OpenClaw::start(home.path());
+    let read = json!({"op": "config", "home": home.path(), "env": home.env()});
+    let read = openclaw.ask(&read).unwrap();
+    assert_eq!(read["valid"], true, "{}", read["issues"]);
+    let resolve = json!({"op": "secrets", "config": read["config"], "env": home.env()});
+    let theirs = openclaw.ask(&resolve).unwrap();
+
+    let engine = home.engine().unwrap();
+    let snapshot = engine.snapshot();
+    let mut compared = 0;
+    for surface in snapshot.surfaces() {
+        let path: Vec<_> = surface.path().split('.').map(str::to_owned).collect();
+        let theirs = at(&theirs, &path).and_then(Value::as_str);
+        if !surface.is_ready() {
+            assert_eq!(theirs, None, "inactive here: {surface:?}");
+            continue;
+        }
+        let ours = snapshot.secret(surface.path()).unwrap();
+        assert_eq!(theirs, Some(ours.expose()), "{surface:?}");
+        compared += 1;
+    }
+    assert_eq!(compared, 13);
+}
+
 /// A folder with the example's files, programs and variables.
 fn place(example: &Value) -> (Home, Value) {
     let mut home = Home::default();
