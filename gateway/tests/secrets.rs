@@ -107,11 +107,11 @@ fn what_a_program_says_is_shown_on_request_only() {
     home.write(CONFIG, &config, 0o600);
     let what = "models.providers.p.apiKey";
     let quiet = home.run(&["secrets", "test", what]);
-    assert_eq!(quiet.code, Some(2), "{quiet:?}");
+    assert_eq!(quiet.code, Some(1), "{quiet:?}");
 
     let line = ["secrets", "test", what, "--show-stderr"];
     let shown = Ended::of(&home.command(&line).output().unwrap());
-    assert_eq!(shown.code, Some(2));
+    assert_eq!(shown.code, Some(1));
     assert!(
         shown
             .stderr
