@@ -304,6 +304,7 @@ impl Engine {
         for agent in self.router.opened_agents() {
             notices.append(&mut agent.take_notices());
         }
+        notices.append(&mut self.oauth.take_notices());
         let mut events = self.events.lock();
         for notice in notices {
             events.push(Event::noticed(now, generation, notice));

@@ -920,6 +920,27 @@ codes! {
         OauthExpiresInMissing "EXPIRES_IN_MISSING"
             "The provider did not say how long the token lives; one hour is assumed."
             "Nothing to do, unless requests fail early.";
+        OauthRefreshFailed "OAUTH_REFRESH_FAILED"
+            "Tokens could not be refreshed; the details have the provider, the profile and the reason."
+            "See the message; `models auth refresh` tries again.";
+        OauthRefreshStarted "OAUTH_REFRESH_STARTED"
+            "A refresh of tokens begins."
+            "Nothing to do.";
+        OauthRefreshed "OAUTH_REFRESHED"
+            "Tokens were refreshed."
+            "Nothing to do.";
+        OauthSignedIn "OAUTH_SIGNED_IN"
+            "A sign-in has ended and its profile is stored."
+            "Nothing to do.";
+        OauthSignInFailed "OAUTH_SIGN_IN_FAILED"
+            "A sign-in has ended without a profile."
+            "See the message and start again.";
+        OauthTokenAdopted "OAUTH_TOKEN_ADOPTED"
+            "Tokens that somebody else refreshed are used."
+            "Nothing to do.";
+        OauthTokensRescued "OAUTH_TOKENS_RESCUED"
+            "New tokens are in use but could not be saved in the store; they are kept beside it."
+            "Make the store writable; they are taken over at the next refresh.";
         OauthOverrideIgnored "OAUTH_OVERRIDE_IGNORED"
             "A variable that changes a sign-in provider is set outside the process environment and is ignored."
             "Set it in the environment of the process.";
