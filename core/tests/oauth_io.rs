@@ -1,9 +1,4 @@
 //! A valid OAuth token costs a lease nothing that a key does not cost.
-#![expect(
-    clippy::unwrap_used,
-    reason = "helpers of tests stop when something is not as it should be"
-)]
-
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
