@@ -117,6 +117,7 @@ fn xd_3_leftovers_of_dead_processes_go_and_others_stay() {
         ("99.aaaabbbbcccc", 7_200),
         ("77.aaaabbbbcccc", 7_200),
         ("98.aaaabbbbcccc", 60),
+        ("lock.97.aaaabbbbcccc", 7_200),
     ] {
         sim.set_now_ms(T - age_s * 1_000);
         sim.file(

@@ -347,6 +347,8 @@ impl FileStore {
         for name in names {
             let pid = name.to_str().and_then(|name| {
                 let middle = name.strip_prefix(&prefix)?.strip_suffix(".tmp")?;
+                // Those of the lock have its name.
+                let middle = middle.strip_prefix("lock.").unwrap_or(middle);
                 middle.split('.').next()?.parse::<u32>().ok()
             });
             let Some(pid) = pid else { continue };
