@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 
 use openclaw_auth::host::{FileMeta, Files, OpenFile, Overwrite};
 use openclaw_auth::{
-    CredentialKind, Engine, Host, LeaseRequest, NewCredential, Options, ProfileMaterial, SecretText,
-    Signal,
+    CredentialKind, Engine, Host, LeaseRequest, NewCredential, Options, ProfileMaterial,
+    SecretText, Signal,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;

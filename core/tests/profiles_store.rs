@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use openclaw_auth::host::sim::Sim;
 use openclaw_auth::{
-    CredentialKind, Engine, Lease, LeaseRequest, NewCredential, Options, ProfileMaterial, Reason,
-    RefreshFailure, RefreshRequest, Refreshed, Refresher, SecretText, Signal, Verdict,
+    Clear, CredentialKind, Engine, Lease, LeaseRequest, NewCredential, Options, ProfileMaterial,
+    Reason, RefreshFailure, RefreshRequest, Refreshed, Refresher, SecretText, Signal, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -753,4 +753,85 @@ fn no_secret_shows_in_documents_and_debug_forms() {
     );
     assert!(!shown.contains("canary"), "{shown}");
     assert!(shown.contains("sk...89"));
+}
+
+#[test]
+fn a_store_cut_anywhere_is_refused_and_kept() {
+    let mut store = one_profile();
+    store["usageStats"]["a:1"] = json!({"lastUsed": 5, "errorCount": 1});
+    let whole = serde_json::to_string_pretty(&store).unwrap();
+    for end in 0..whole.len() {
+        let sim = machine();
+        let cut = whole.get(..end).unwrap();
+        sim.file(STORE, cut, 0o600);
+        let engine = open(&sim, json!({}));
+        let error = engine.lease(&for_provider("a")).unwrap_err();
+        assert_eq!(error.code().as_str(), "store_corrupt", "{end}");
+        let error = engine.add_profile(None, &key("a:2", "k")).unwrap_err();
+        assert_eq!(error.code().as_str(), "store_corrupt", "{end}");
+        assert_eq!(sim.text(STORE).unwrap(), cut);
+    }
+}
+
+#[test]
+fn files_of_other_programs_are_refused_and_kept() {
+    let database = b"SQLite format 3\0\x10\0\x01\x01".as_slice();
+    let utf_16 = b"\xff\xfe{\0}\0".as_slice();
+    for content in [
+        database,
+        utf_16,
+        b"\0\0\0\0",
+        b"null",
+        b"\"text\"",
+        b"{}",
+        b"{\"version\": 1, \"accounts\": {}}",
+        b"{\"version\": 1, \"profiles\": [1]}",
+        b"version: 1\nprofiles: {}\n",
+    ] {
+        let sim = machine();
+        sim.file(STORE, content, 0o600);
+        let engine = open(&sim, json!({}));
+        for error in [
+            engine.lease(&for_provider("a")).unwrap_err(),
+            engine.add_profile(None, &key("a:2", "k")).unwrap_err(),
+            engine.set_order(None, "a", None).unwrap_err(),
+            engine.clear_cooldown(None, None, Clear::All).unwrap_err(),
+            engine.remove_profile(None, "a:1").unwrap_err(),
+        ] {
+            assert_eq!(error.code().as_str(), "store_corrupt", "{content:?}");
+        }
+        assert_eq!(sim.content(STORE).unwrap(), content);
+    }
+}
+
+#[test]
+fn clocks_may_jump() {
+    // Back, while a window is open: it lasts as long as the time that is missing, and no longer
+    // than any window may.
+    let sim = with_store(&one_profile());
+    let engine = open(&sim, json!({}));
+    let _ = lease(&engine).fail(&LIMITED).unwrap();
+    sim.set_now_ms(T - 3_600_000);
+    assert!(engine.lease(&for_provider("a")).is_err());
+    sim.set_now_ms(T - 8 * 86_400_000);
+    assert_eq!(lease(&engine).candidate_id(), "a:1", "8 days are no window");
+    // Forward: over at once. Usage of the time before counts as usual.
+    let sim = with_store(&one_profile());
+    let engine = open(&sim, json!({}));
+    let _ = lease(&engine).fail(&LIMITED).unwrap();
+    sim.set_now_ms(T + 365 * 86_400_000);
+    lease(&engine).succeed(&[]).unwrap();
+    assert!(engine.flush());
+    let record = &stored(&sim)["usageStats"]["a:1"];
+    assert_eq!(record["lastUsed"], T + 365 * 86_400_000);
+    assert_eq!(record["cooldownUntil"], Value::Null);
+    // A lock from the future: that of a dead process is broken, that of a running one waited for.
+    for (pid, code) in [(99, None), (77, Some("store_locked"))] {
+        let sim = with_store(&one_profile());
+        sim.running(77, 5);
+        let lock = format!("{{\"pid\": {pid}, \"createdAt\": \"2100-01-01T00:00:00.000Z\"}}");
+        sim.file(format!("{STORE}.lock"), lock, 0o644);
+        let added = open(&sim, json!({})).add_profile(None, &key("a:2", "k"));
+        assert_eq!(added.err().map(|error| error.code().as_str()), code);
+    }
 }
