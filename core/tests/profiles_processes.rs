@@ -300,7 +300,7 @@ fn four_processes_lose_nothing_and_wait_for_nothing_but_each_other() {
 
 /// Every process is killed while it writes, and the next one goes on at once.
 #[test]
-fn xd_3_and_4_five_hundred_killed_writers_lose_no_credential() {
+fn xd_3_and_4_and_cc_6_five_hundred_killed_writers_lose_no_credential() {
     let lanes = 4;
     std::thread::scope(|scope| {
         for _ in 0..lanes {
@@ -335,7 +335,7 @@ fn xd_3_and_4_five_hundred_killed_writers_lose_no_credential() {
 }
 
 #[test]
-fn logins_beside_usage_lose_nothing_and_readers_see_whole_files() {
+fn cc_5_logins_beside_usage_lose_nothing_and_readers_see_whole_files() {
     for _ in 0..rounds(2) {
         let (folder, path) = state(5);
         let done = AtomicBool::new(false);
@@ -397,7 +397,7 @@ fn xd_3_and_4_a_writer_killed_anywhere_loses_no_credential_and_holds_nobody_up()
 }
 
 #[test]
-fn xd_11_a_file_that_is_being_rewritten_is_read_again() {
+fn xd_11_and_st_11_a_file_that_is_being_rewritten_is_read_again() {
     let (folder, path) = state(1);
     let whole = fs::read(&path).unwrap();
     fs::write(&path, "").unwrap();

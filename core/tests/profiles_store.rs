@@ -253,7 +253,7 @@ fn full_disks_and_mounts_leave_the_old_store() {
 }
 
 #[test]
-fn unreadable_large_and_open_stores() {
+fn st_6_unreadable_large_and_open_stores() {
     let sim = with_store(&one_profile());
     sim.mode(STORE, 0o000);
     let error = open(&sim, json!({})).lease(&for_provider("a")).unwrap_err();
@@ -271,7 +271,7 @@ fn unreadable_large_and_open_stores() {
 }
 
 #[test]
-fn xd_14_a_migrated_folder_is_refused() {
+fn xd_14_and_st_5_a_migrated_folder_is_refused() {
     let sim = machine();
     sim.file(format!("{AGENT}/openclaw-agent.sqlite"), "x", 0o600);
     let engine = open(&sim, json!({}));
@@ -300,7 +300,7 @@ fn xd_16_and_17_links_and_owners_stay() {
 }
 
 #[test]
-fn xd_18_ten_thousand_successes_in_ten_seconds_are_two_writes_at_most() {
+fn xd_18_and_us_11_ten_thousand_successes_in_ten_seconds_are_two_writes_at_most() {
     let sim = with_store(&one_profile());
     let engine = open(&sim, json!({}));
     let mut writes = 0;
@@ -320,7 +320,7 @@ fn xd_18_ten_thousand_successes_in_ten_seconds_are_two_writes_at_most() {
 }
 
 #[test]
-fn xd_19_and_26_orders_and_removals() {
+fn xd_19_and_26_and_st_9_orders_and_removals() {
     let mut store = one_profile();
     store["order"] = json!({"A": ["a:1"], "b": ["b:1", " b:1 ", 7]});
     let sim = with_store(&store);
@@ -404,7 +404,7 @@ fn profiles_are_added_once_and_replaced_on_demand() {
 }
 
 #[test]
-fn xd_20_credentials_of_older_releases_are_taken_over() {
+fn xd_20_and_st_14_credentials_of_older_releases_are_taken_over() {
     let sim = machine();
     sim.file(
         format!("{AGENT}/auth.json"),
@@ -445,7 +445,7 @@ fn xd_20_credentials_of_older_releases_are_taken_over() {
 }
 
 #[test]
-fn xd_21_to_23_agents_are_isolated_unless_told_otherwise() {
+fn xd_21_to_23_and_st_12_to_13_agents_are_isolated_unless_told_otherwise() {
     let agents = json!({"list": [{"id": "main"}, {"id": "Work"}]});
     let work = "/home/user/.openclaw/agents/work/agent/auth-profiles.json";
     for (mode, own, expected) in [
@@ -513,7 +513,7 @@ fn a_store_that_disappears_is_not_made_again_from_memory() {
 }
 
 #[test]
-fn tr_10_what_another_process_writes_is_seen_at_once() {
+fn tr_10_and_st_10_what_another_process_writes_is_seen_at_once() {
     let mut store = one_profile();
     store["profiles"]["a:2"] = json!({"type": "api_key", "provider": "a", "key": "k2"});
     let sim = with_store(&store);
