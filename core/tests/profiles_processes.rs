@@ -415,6 +415,31 @@ fn xd_11_and_st_11_a_file_that_is_being_rewritten_is_read_again() {
     });
 }
 
+/// Some releases of OpenClaw store a login without taking the lock. One that lands right after
+/// ours takes ours along; it is written again.
+#[test]
+fn lk_3_a_credential_that_others_undo_is_written_again() {
+    let (folder, path) = state(1);
+    let engine = engine(folder.path());
+    let old = fs::read(&path).unwrap();
+    std::thread::scope(|scope| {
+        let undone = scope.spawn(|| {
+            let mut undone = 0;
+            let started = Instant::now();
+            while undone < 2 && started.elapsed() < SLOWEST {
+                if fs::read(&path).unwrap() != old {
+                    fs::write(&path, &old).unwrap();
+                    undone += 1;
+                }
+            }
+            undone
+        });
+        add(&engine, "b:mine");
+        assert_eq!(undone.join().unwrap(), 2);
+    });
+    assert_eq!(read(&path)["profiles"]["b:mine"]["key"], "k");
+}
+
 #[test]
 fn threads_share_one_write() {
     let (folder, path) = state(8);

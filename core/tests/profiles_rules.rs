@@ -413,3 +413,29 @@ fn md_8_and_md_9_the_selector_and_the_status_show_what_can_be_used() {
     );
     assert!(!status.to_string().contains("key of"), "{status}");
 }
+
+#[test]
+fn xe_21_and_el_9_oauth_and_references_do_not_start() {
+    let sim = machine(&[]);
+    let store = json!({"version": 1, "profiles": {
+        "a:1": {"type": "api_key", "provider": "a", "keyRef": {"source": "env", "provider": "default", "id": "X"}},
+        "a:2": {"type": "oauth", "provider": "a", "access": "${X}", "refresh": "r", "expires": T + 1},
+    }});
+    sim.file(STORE, store.to_string(), 0o600).env("X", "v");
+    let config = json!({"auth": {"profiles": {"a:1": {"provider": "a", "mode": "oauth"}}}});
+    let options = Options::new().with_host(sim.host()).config_value(config);
+    let error = Engine::open(options).unwrap_err();
+    let failures = error.details()["failures"].as_array().unwrap();
+    let told: Vec<Value> = failures
+        .iter()
+        .map(|f| json!([f["code"], f["paths"]]))
+        .collect();
+    let code = "secret_ref_oauth_policy";
+    assert_eq!(
+        json!(told),
+        json!([
+            [code, ["auth-profiles[main].profiles.a:1.key"]],
+            [code, ["auth-profiles[main].profiles.a:2.access"]],
+        ])
+    );
+}
