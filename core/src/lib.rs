@@ -45,7 +45,7 @@ pub use secrets::{
 };
 pub use sessions::{Directive, ModelRef, Pin, PinSource, SessionEntry};
 pub use snapshot::{Snapshot, SurfaceInfo};
-pub use text::{CText, REDACTED, SecretText, mask};
+pub use text::{CText, REDACTED, SecretText, mask, suggestions};
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -13,8 +13,8 @@ use crate::error::{Code, Error, Result};
 use crate::host::{Clock, Interfaces};
 use crate::json::{Path, lookup};
 use crate::secrets::{
-    Attempt, Diagnostic, Entry, Loaded, Origin, ProviderReport, SecretRef, SecretValue, Selection,
-    State, is_sensitive_key, wipe,
+    Attempt, Diagnostic, Entry, Failure, Loaded, Origin, ProviderReport, SecretRef, SecretValue,
+    Selection, State, is_sensitive_key, wipe,
 };
 use crate::text::{REDACTED, SecretText};
 
@@ -32,6 +32,8 @@ pub struct Snapshot {
     inactive_literals: BTreeMap<String, SecretText>,
     issues: Vec<Issue>,
     diagnostics: Vec<Diagnostic>,
+    failures: Vec<Failure>,
+    unchecked: BTreeSet<String>,
     selections: Vec<Selection>,
     providers: Vec<ProviderReport>,
     pub(crate) env: EnvView,
@@ -83,6 +85,12 @@ impl Snapshot {
             inactive_literals: activated.inactive_literals,
             issues: source.issues,
             diagnostics: activated.diagnostics,
+            failures: activated.failures,
+            unchecked: activated
+                .unchecked
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             selections: activated.selections,
             providers: activated.reports,
             env: source.env,
@@ -210,6 +218,17 @@ impl Snapshot {
         &self.diagnostics
     }
 
+    /// Active secrets that did not resolve, sorted; empty unless
+    /// [`Options::tolerate_unresolved`](crate::Options::tolerate_unresolved) was set.
+    pub fn failures(&self) -> &[Failure] {
+        &self.failures
+    }
+
+    /// Whether the program behind a reference was only checked, not run; by its label.
+    pub(crate) fn is_unchecked(&self, label: &str) -> bool {
+        self.unchecked.contains(label)
+    }
+
     /// The provider in use of a selection group (`web-search`, `web-fetch`).
     pub fn selection(&self, group: &str) -> Option<&Selection> {
         self.selections.iter().find(|known| known.group() == group)
@@ -254,6 +273,7 @@ impl Snapshot {
             && self.selections == other.selections
             && self.issues == other.issues
             && self.diagnostics == other.diagnostics
+            && self.failures == other.failures
             && self.env == other.env
             && self.places == other.places
     }

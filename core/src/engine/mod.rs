@@ -336,10 +336,13 @@ impl Activation<'_> {
             stop,
             only: None,
         };
-        let attempt = loaded
-            .attempt(host, &activate)
-            .into_result()
-            .map_err(|failure| failure.into_error())?;
+        let attempt = loaded.attempt(host, &activate);
+        let attempt = match options.tolerates_unresolved() {
+            true => attempt,
+            false => attempt
+                .into_result()
+                .map_err(|failure| failure.into_error())?,
+        };
         Snapshot::build(loaded, attempt, self.access, previous)
     }
 }
