@@ -33,7 +33,8 @@ pub struct Snapshot {
     issues: Vec<Issue>,
     diagnostics: Vec<Diagnostic>,
     failures: Vec<Failure>,
-    unchecked: BTreeSet<String>,
+    /// Path and label of references whose programs were not run.
+    unchecked: BTreeMap<String, String>,
     selections: Vec<Selection>,
     providers: Vec<ProviderReport>,
     pub(crate) env: EnvView,
@@ -87,9 +88,9 @@ impl Snapshot {
             diagnostics: activated.diagnostics,
             failures: activated.failures,
             unchecked: activated
-                .unchecked
-                .iter()
-                .map(ToString::to_string)
+                .unchecked_paths
+                .into_iter()
+                .map(|(path, reference)| (path, reference.to_string()))
                 .collect(),
             selections: activated.selections,
             providers: activated.reports,
@@ -224,9 +225,9 @@ impl Snapshot {
         &self.failures
     }
 
-    /// Whether the program behind a reference was only checked, not run; by its label.
-    pub(crate) fn is_unchecked(&self, label: &str) -> bool {
-        self.unchecked.contains(label)
+    /// Paths and labels of references whose programs were only checked, not run.
+    pub(crate) fn unchecked(&self) -> &BTreeMap<String, String> {
+        &self.unchecked
     }
 
     /// The provider in use of a selection group (`web-search`, `web-fetch`).

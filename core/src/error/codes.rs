@@ -987,6 +987,9 @@ codes! {
         StoreOpenToOthers "STORE_OPEN_TO_OTHERS"
             "Other users can read the profile store."
             "Run chmod 600 on the file.";
+        StoreRejectedEntry "STORE_REJECTED_ENTRY"
+            "A stored profile has no type, no provider, or another shape, and is not used."
+            "Correct or remove the entry.";
         StoreVersionNewer "STORE_VERSION_NEWER"
             "The profile store says that a newer format is in it; it is read as far as it is known."
             "Update this library.";

@@ -11,7 +11,9 @@ mod output;
 mod prompt;
 mod secrets;
 mod security;
+mod status;
 mod style;
+mod table;
 mod tree;
 mod usage;
 

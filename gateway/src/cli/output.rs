@@ -151,8 +151,13 @@ impl Layout {
         Self { width: width() }
     }
 
+    /// So many columns.
+    pub(super) fn of(width: usize) -> Self {
+        Self { width }
+    }
+
     /// As wide as the terminal; elsewhere, lines of standard error are for searching and stay whole.
-    fn of_stderr() -> Self {
+    pub(super) fn of_stderr() -> Self {
         let is_terminal = io::stderr().is_terminal();
         Self {
             width: if is_terminal { width() } else { usize::MAX },
