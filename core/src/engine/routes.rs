@@ -45,8 +45,8 @@ pub(crate) struct Routes {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) routing: Arc<Routing>,
     pub(super) models: Models,
-    defaults: Defaults,
-    agents: Vec<(String, PathBuf)>,
+    pub(super) defaults: Defaults,
+    pub(super) agents: Vec<(String, PathBuf)>,
     /// Stores by the name they were asked for with.
     opened: RwLock<HashMap<String, Arc<AgentProfiles>, RandomState>>,
     /// The candidates of each provider beyond its profiles.

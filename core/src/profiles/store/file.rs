@@ -9,7 +9,9 @@ use parking_lot::Mutex;
 use super::document::{Document, MAX_BYTES, NotAStore};
 use super::hold::HeldFile;
 use super::lock::{LockFailure, LockFile};
-use super::{Change, Durability, HeldStore, Identity, ProfileStore, StoreVersion, Stored};
+use super::{
+    Change, Durability, HeldStore, Identity, ProfileStore, Repaired, StoreVersion, Stored,
+};
 use crate::error::{Code, Error, Result};
 use crate::host::{FileMeta, Host, Liveness};
 
@@ -418,6 +420,10 @@ impl ProfileStore for FileStore {
 
     fn import_legacy(&self) -> Result<bool> {
         super::legacy::import(self)
+    }
+
+    fn repair(&self, write: bool) -> Result<Option<Repaired>> {
+        self.repair_file(write)
     }
 }
 
