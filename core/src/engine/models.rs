@@ -1,12 +1,14 @@
 //! Models, aliases and fallbacks of the configuration file.
 
+use std::net::IpAddr;
+
 use serde_json::{Value, json};
 
 use super::{ConfigEdit, Engine};
 use crate::config::{self, FallbackList};
 use crate::error::{Code, Error, Result};
 use crate::json::lookup;
-use crate::sessions::choice;
+use crate::sessions::{ModelRef, choice};
 use crate::text::suggestions;
 
 impl Engine {
@@ -23,6 +25,70 @@ impl Engine {
         let mut change = |tree: &mut Value| config::select_model(tree, &key);
         let (edit, _) = self.edit_config_file(&mut change, &snippet, false)?;
         Ok((key, edit))
+    }
+
+    /// The configured models of an agent: the default, the fallbacks, those for images, and the
+    /// allowed ones. The document of `models list`: `count` and `models`.
+    ///
+    /// # Errors
+    ///
+    /// `unknown_agent`, or a `store_*` code.
+    pub fn models_json(&self, agent: Option<&str>) -> Result<Value> {
+        let (routes, profiles, view) = self.view(agent)?;
+        let (models, tree) = (&routes.models, &routes.snapshot.tree);
+        let agent = profiles.agent.as_str();
+        let mut rows: Vec<(ModelRef, Vec<String>)> = Vec::new();
+        let mut add = |model: Option<ModelRef>, tag: String| {
+            let Some(model) = model else { return };
+            match rows.iter_mut().find(|(known, _)| *known == model) {
+                Some((_, tags)) => tags.push(tag),
+                None => rows.push((model, vec![tag])),
+            }
+        };
+        let step = |text: &str| models.step(text, agent).map(|step| step.model);
+        add(models.default_model(agent).ok(), "default".to_owned());
+        for (n, text) in models.fallbacks_of(agent).iter().enumerate() {
+            add(step(text), format!("fallback#{}", n + 1));
+        }
+        let images = choice(lookup(tree, &["agents", "defaults", "imageModel"]));
+        add(images.0.as_deref().and_then(step), "image".to_owned());
+        for (n, text) in images.1.unwrap_or_default().iter().enumerate() {
+            add(step(text), format!("img-fallback#{}", n + 1));
+        }
+        for text in models.listed() {
+            add(step(text), "configured".to_owned());
+        }
+        let aliases = models.aliases();
+        let rows = rows.into_iter().map(|(model, mut tags)| {
+            let mine = aliases
+                .iter()
+                .filter(|(_, target)| step(target).as_ref() == Some(&model));
+            let mine: Vec<&str> = mine.map(|(alias, _)| alias.as_str()).collect();
+            if !mine.is_empty() {
+                tags.push(format!("alias:{}", mine.join(",")));
+            }
+            let provider = lookup(tree, &["models", "providers", &model.provider]);
+            let url = provider.and_then(|provider| provider.get("baseUrl")?.as_str());
+            let described = provider.and_then(|provider| provider.get("models")?.as_array());
+            let described = described.into_iter().flatten();
+            let described = described
+                .filter(|known| known.get("id").and_then(Value::as_str) == Some(&model.model));
+            let name = described
+                .filter_map(|known| known.get("name")?.as_str())
+                .next();
+            json!({
+                "key": model.key(),
+                "name": name.unwrap_or(&model.model),
+                "input": "-",
+                "contextWindow": null,
+                "local": url.map(is_local),
+                "available": self.availability(&routes, &view, &model) != "missing",
+                "tags": tags,
+                "missing": false,
+            })
+        });
+        let rows: Vec<Value> = rows.collect();
+        Ok(json!({"count": rows.len(), "models": rows}))
     }
 
     /// Aliases and what they stand for, in the order of the file.
@@ -154,6 +220,16 @@ impl Engine {
                 meant(error, text, names.iter().map(String::as_str))
             })
     }
+}
+
+/// Whether a URL leads to this machine or a private network.
+fn is_local(url: &str) -> bool {
+    let host = super::routes::host_of(url).unwrap_or_default();
+    let private = |address: IpAddr| match address {
+        IpAddr::V4(address) => address.is_loopback() || address.is_private(),
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local(),
+    };
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(private)
 }
 
 /// An error with the names that may have been meant.

@@ -194,6 +194,11 @@ impl Models {
             .collect()
     }
 
+    /// The listed models, as written.
+    pub(crate) fn listed(&self) -> impl Iterator<Item = &str> {
+        self.listed.iter().map(|(model, _)| model.as_str())
+    }
+
     /// Everything that names a configured model.
     pub(crate) fn names(&self) -> Vec<String> {
         let aliases = self.aliases().into_iter().map(|(alias, _)| alias);
@@ -298,7 +303,7 @@ impl Models {
         })
     }
 
-    fn fallbacks_of(&self, agent: &str) -> &[String] {
+    pub(crate) fn fallbacks_of(&self, agent: &str) -> &[String] {
         let own = self
             .agents
             .get(agent)

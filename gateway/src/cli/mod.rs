@@ -1,17 +1,21 @@
 //! The command line: parsing in one table, deciding and printing apart.
 
+mod agents;
 mod args;
 mod call;
+mod edits;
 mod gateway;
 mod interrupt;
 mod logger;
 mod models;
 mod models_auth;
+mod models_config;
 mod output;
 mod prompt;
 mod secrets;
 mod security;
 mod status;
+mod store;
 mod style;
 mod table;
 mod tree;
@@ -30,7 +34,14 @@ use self::output::{print, print_error};
 use self::tree::{Node, Outcome, find};
 
 /// Every command.
-const TREE: &[Node] = &[models::NODE, secrets::NODE, security::NODE, gateway::NODE];
+const TREE: &[Node] = &[
+    models::NODE,
+    agents::NODE,
+    secrets::NODE,
+    security::NODE,
+    store::NODE,
+    gateway::NODE,
+];
 
 /// Runs the command line of the process.
 pub(crate) fn main() -> ExitCode {

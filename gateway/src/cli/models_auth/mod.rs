@@ -5,11 +5,12 @@ mod paste;
 mod refresh;
 
 use clap::Arg;
-use openclaw_auth::{ConfigEdit, ConfigUpdate, Engine, Error};
+use openclaw_auth::{ConfigUpdate, Engine, Error};
 
 use super::args::{duration, flag, option};
 use super::call::Call;
-use super::output::{Failed, note};
+use super::edits::report_edit;
+use super::output::Failed;
 use super::tree::{Node, Outcome, plain};
 
 pub(super) const NODE: Node = Node {
@@ -103,24 +104,6 @@ fn name_in_config(
         _ => ConfigUpdate::Auto,
     };
     report_edit(engine.name_profile_in_config(profile, email, update))
-}
-
-/// Says what a person has to do about the configuration. Whether it was changed.
-fn report_edit(edit: openclaw_auth::Result<ConfigEdit>) -> bool {
-    match edit {
-        Ok(ConfigEdit::Written) => true,
-        Ok(ConfigEdit::ByHand { reason, snippet }) => {
-            note(&format!(
-                "warning: openclaw.json was left alone ({reason}); add this to it:\n{snippet}"
-            ));
-            false
-        }
-        Ok(_) => false,
-        Err(error) => {
-            note(&format!("warning: {} ({})", error.message(), error.code()));
-            false
-        }
-    }
 }
 
 /// A time until then, for people: `10d`, `3h`, `25m`, `40s`.
