@@ -302,7 +302,7 @@ mod tests {
             ),
             (
                 json!({"list": [{"id": "b"}, {"id": "a"}], "one": ["x"], "none": []}),
-                "{\n  // the team\n  list: [\n    { id: 'b' },\n    { id: \"a\" },\n  ],\n  one: ['x'], none: [],\n}\n",
+                "{\n  // the team\n  list: [\n    // first\n    { id: 'b' },\n    { id: \"a\" },\n  ],\n  one: ['x'], none: [],\n}\n",
             ),
         ] {
             let mut editor = Editor::new(text);

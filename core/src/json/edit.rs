@@ -121,6 +121,9 @@ impl Editor {
             _ => (span.start, end),
         };
         self.splice(start, end, "");
+        if let ([_], Some((_, parent))) = (siblings.as_slice(), path.split_last()) {
+            self.close_up(parent);
+        }
         if has_comma {
             return Ok(());
         }
@@ -136,6 +139,18 @@ impl Editor {
             }
         }
         Ok(())
+    }
+
+    /// Takes out the blanks of an object or array in which nothing else is left.
+    fn close_up(&mut self, path: &[String]) {
+        let Some(around) = self.find(path).spans.last().copied() else {
+            return;
+        };
+        let (start, end) = (around.value + 1, around.end.saturating_sub(1));
+        let inside = self.text.get(start..end).unwrap_or_default();
+        if !inside.is_empty() && inside.trim_matches(' ').is_empty() {
+            self.splice(start, end, "");
+        }
     }
 
     fn insert(&mut self, path: &[String], value: &Value, found: &Found) -> Result<(), NotEditable> {
@@ -410,7 +425,7 @@ mod tests {
             ("{ a: 1, b: 2 }", "a", "{ b: 2 }"),
             ("{ a: 1, b: 2 }", "b", "{ a: 1  }"),
             ("{\"a\":1,\"b\":2}", "b", "{\"a\":1}"),
-            ("{ a: 1 }", "a", "{  }"),
+            ("{ a: 1 }", "a", "{}"),
             ("{\n  a: 1,\n  b: 2,\n}", "b", "{\n  a: 1,\n}"),
             ("{\n  a: 1, // keep\n  b: 2\n}", "b", "{\n  a: 1 // keep\n}"),
             (

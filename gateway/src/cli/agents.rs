@@ -10,6 +10,7 @@ use super::args::{flag, json, option, path, several};
 use super::call::Call;
 use super::edits::report_edit;
 use super::output::{Failed, note, print, print_json};
+use super::store;
 use super::style::{Role, Style};
 use super::table::{Cell, table};
 use super::tree::{Node, Outcome};
@@ -153,8 +154,10 @@ fn list(call: &Call<'_>) -> Outcome {
             let text = |key: &str| agent.get(key).and_then(Value::as_str).unwrap_or_default();
             let is_default = agent.get("isDefault") == Some(&Value::Bool(true));
             let profiles = agent.get("profiles").and_then(Value::as_u64);
-            let profiles =
-                profiles.map_or_else(|| "no store".to_owned(), |n| format!("{n} profiles"));
+            let profiles = profiles.map_or_else(
+                || "no store".to_owned(),
+                |n| store::profiles(usize::try_from(n).unwrap_or_default()),
+            );
             vec![
                 Cell::new(text("id")),
                 Cell::of(Role::Muted, if is_default { "default" } else { "" }),

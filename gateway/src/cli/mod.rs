@@ -7,6 +7,7 @@ mod edits;
 mod gateway;
 mod interrupt;
 mod logger;
+mod model;
 mod models;
 mod models_auth;
 mod models_config;
@@ -36,6 +37,7 @@ use self::tree::{Node, Outcome, find};
 /// Every command.
 const TREE: &[Node] = &[
     models::NODE,
+    model::NODE,
     agents::NODE,
     secrets::NODE,
     security::NODE,

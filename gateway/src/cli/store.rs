@@ -52,7 +52,7 @@ fn check(call: &Call<'_>) -> Outcome {
     }
     let (style, layout) = (Style::stdout(), call.layout());
     let state = match check.exists {
-        true => format!("{} profiles", check.profiles),
+        true => profiles(check.profiles),
         false => "no store yet".to_owned(),
     };
     print(&layout.wrap(&format!("{}: {state}", call.shown(&check.path)), "  "));
@@ -126,6 +126,14 @@ fn show(call: &Call<'_>, done: &StoreRepair, word: &str) {
     print(&format!("Store: {}", call.shown(&done.path)));
     if let Some(copy) = &done.copy {
         print(&format!("Old file: {}", call.shown(copy)));
+    }
+}
+
+/// A number of profiles in words.
+pub(super) fn profiles(count: usize) -> String {
+    match count {
+        1 => "1 profile".to_owned(),
+        count => format!("{count} profiles"),
     }
 }
 

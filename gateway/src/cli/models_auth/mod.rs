@@ -1,8 +1,12 @@
 //! `openclaw-auth models auth`: signing in, pasting credentials, refreshing.
 
+mod add;
+mod list;
 mod login;
+mod order;
 mod paste;
 mod refresh;
+mod remove;
 
 use clap::Arg;
 use openclaw_auth::{ConfigUpdate, Engine, Error};
@@ -19,6 +23,23 @@ pub(super) const NODE: Node = Node {
     build: plain,
     run: None,
     below: &[
+        Node {
+            name: "list",
+            about: "List profiles and keys of the environment",
+            build: |command| command.args(list::arguments()),
+            run: Some(list::run),
+            below: &[],
+        },
+        Node {
+            name: "add",
+            about: "Store a key, a token, or a reference to one",
+            build: add::build,
+            run: Some(add::run),
+            below: &[],
+        },
+        remove::REMOVE,
+        order::NODE,
+        remove::COOLDOWN,
         Node {
             name: "login",
             about: "Sign in to a model provider",
