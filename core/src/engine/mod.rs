@@ -1,11 +1,13 @@
 //! The facade: open a configuration, read secrets, decide about requests, reload.
 
+mod agents;
 mod chain;
 mod chat;
 mod config_file;
 mod events;
 mod lease;
 mod material;
+mod models;
 mod oauth;
 mod options;
 mod preflight;
@@ -13,6 +15,8 @@ mod profiles;
 mod refresh;
 mod report;
 mod routes;
+mod scene;
+mod store;
 mod tools;
 mod trial;
 mod watch;
@@ -33,6 +37,7 @@ use crate::host::{Cancel, Host};
 use crate::secrets::{self, ActivateOptions, Diagnostic, ProviderReport, Registry, Rules};
 use crate::snapshot::{AccessParts, Changes, Snapshot};
 
+pub use agents::{AddedAgent, CopyAuth, DeletedAgent, NewAgent};
 pub use chat::{ChatReply, ModelChoice};
 pub use config_file::{ClaudeCliDone, ConfigEdit, ConfigUpdate};
 pub use events::Event;
@@ -45,6 +50,8 @@ use preflight::preflight;
 pub use preflight::{PreflightReport, Proposal};
 pub use refresh::{RefreshFailure, RefreshRequest, Refreshed, Refresher, TokenLife};
 use routes::Router;
+pub(crate) use scene::{Key, KeySource, Scene};
+pub use store::{StoreCheck, StoreFinding, StoreRepair};
 pub use tools::{ApplyOptions, AuditOptions, RefResolver};
 pub use watch::{WatchStamp, WatchStep, Watcher};
 
@@ -337,10 +344,13 @@ impl Activation<'_> {
             stop,
             only: None,
         };
-        let attempt = loaded
-            .attempt(host, &activate)
-            .into_result()
-            .map_err(|failure| failure.into_error())?;
+        let attempt = loaded.attempt(host, &activate);
+        let attempt = match options.tolerates_unresolved() {
+            true => attempt,
+            false => attempt
+                .into_result()
+                .map_err(|failure| failure.into_error())?,
+        };
         Snapshot::build(loaded, attempt, self.access, previous)
     }
 }
