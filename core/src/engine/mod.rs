@@ -10,6 +10,7 @@ mod oauth;
 mod options;
 mod preflight;
 mod profiles;
+mod redact;
 mod refresh;
 mod report;
 mod routes;
