@@ -12,8 +12,8 @@ use auth::{Code, Engine, Error};
 use crate::access::{
     OCA_CONNECTION_HTTP, OCA_CONNECTION_WEBSOCKET, OCA_DECISION_CHALLENGE,
     OCA_DECISION_HIDE_REASON, OCA_DECISION_LOCAL_DIRECT, OCA_IP_SIZE, OCA_METHOD_NONE,
-    OCA_METHOD_PASSWORD, OCA_METHOD_TOKEN, OCA_METHOD_TRUSTED_PROXY, OCA_REQUEST_TLS, oca_decision,
-    oca_header, oca_request, unknown,
+    OCA_METHOD_PASSWORD, OCA_METHOD_TOKEN, OCA_METHOD_TRUSTED_PROXY, OCA_REQUEST_FOLDED,
+    OCA_REQUEST_TLS, oca_decision, oca_header, oca_request, unknown,
 };
 use crate::boundary::{Call, Reason, Result, fenced, fixed, invalid, run};
 use crate::error::oca_status;
@@ -31,16 +31,7 @@ pub(crate) unsafe fn written(
     body: impl for<'c> FnOnce(Call<'c>, &mut oca_decision) -> Result<()>,
 ) -> oca_status {
     let body = |call: Call<'_>| {
-        if decision.is_null() {
-            return Err(invalid("decision", Reason::Null));
-        }
-        // Only the size is looked at: the rest need not have been written yet.
-        if *call.borrow(decision.cast::<usize>().cast_const(), "decision")?
-            < size_of::<oca_decision>()
-        {
-            return Err(invalid("decision", Reason::NoStructSize));
-        }
-        let decision = call.cleared(decision);
+        let decision = call.place(decision, "decision")?.clear();
         decision.struct_size = size_of::<oca_decision>();
         decision.refuse(Code::InternalError, 500);
         match fenced(|| body(call, decision)) {
@@ -214,7 +205,7 @@ pub(crate) fn kind_of(kind: u32) -> Result<ConnectionKind> {
 }
 
 pub(crate) fn tls_of(flags: u32) -> Result<bool> {
-    match flags & !OCA_REQUEST_TLS {
+    match flags & !(OCA_REQUEST_TLS | OCA_REQUEST_FOLDED) {
         0 => Ok(flags & OCA_REQUEST_TLS != 0),
         _ => Err(unknown("flags")),
     }
