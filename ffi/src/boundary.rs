@@ -277,18 +277,17 @@ impl<'c> Call<'c> {
 pub(crate) struct Place<'c, T>(*mut T, PhantomData<&'c mut T>);
 
 impl<'c, T: Grows> Place<'c, T> {
-    pub(crate) fn put(self, value: T) -> &'c mut T {
+    pub(crate) fn put(self, value: T) {
         // SAFETY: `Call::place` has checked pointer and size, by the promise of the call.
         unsafe { self.0.write(value) };
-        // SAFETY: just written.
-        unsafe { &mut *self.0 }
     }
 
     /// Sets it to zeros.
     pub(crate) fn clear(self) -> &'c mut T {
-        // SAFETY: zeros are valid by the contract of `Grows`.
-        let zeros = unsafe { MaybeUninit::zeroed().assume_init() };
-        self.put(zeros)
+        // SAFETY: `Call::place` has checked pointer and size, by the promise of the call.
+        unsafe { self.0.write_bytes(0, 1) };
+        // SAFETY: just written, and zeros are valid by the contract of `Grows`.
+        unsafe { &mut *self.0 }
     }
 }
 
