@@ -7,7 +7,9 @@ import "strings"
 type filter struct {
 	generation uint64
 	// Folded names by their length; the last place is for all that are longer.
-	names    [64][]string
+	names [64][]string
+	// The last bytes of the names of a length, one bit for each; most names fail here.
+	lasts    [64]uint64
 	prefixes []string
 }
 
@@ -20,6 +22,7 @@ func newFilter(wanted string, generation uint64) *filter {
 		}
 		place := min(len(name), len(f.names)-1)
 		f.names[place] = append(f.names[place], name)
+		f.lasts[place] |= lastBit(name)
 	}
 	return f
 }
@@ -31,12 +34,24 @@ func (f *filter) wants(name string) bool {
 			return true
 		}
 	}
-	for _, wanted := range f.names[min(len(name), len(f.names)-1)] {
+	place := min(len(name), len(f.names)-1)
+	if f.lasts[place]&lastBit(name) == 0 {
+		return false
+	}
+	for _, wanted := range f.names[place] {
 		if len(name) == len(wanted) && folds(name, wanted) {
 			return true
 		}
 	}
 	return false
+}
+
+// lastBit is one of 64 bits for the folded last byte of a name.
+func lastBit(name string) uint64 {
+	if name == "" {
+		return 1
+	}
+	return 1 << (fold[name[len(name)-1]] & 63)
 }
 
 // folds compares a name with a folded one of the same length. Names of one length often begin alike,
