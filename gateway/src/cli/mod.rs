@@ -2,6 +2,7 @@
 
 mod args;
 mod call;
+mod doctor;
 mod gateway;
 mod interrupt;
 mod logger;
@@ -30,7 +31,13 @@ use self::output::{print, print_error};
 use self::tree::{Node, Outcome, find};
 
 /// Every command.
-const TREE: &[Node] = &[models::NODE, secrets::NODE, security::NODE, gateway::NODE];
+const TREE: &[Node] = &[
+    models::NODE,
+    doctor::NODE,
+    secrets::NODE,
+    security::NODE,
+    gateway::NODE,
+];
 
 /// Runs the command line of the process.
 pub(crate) fn main() -> ExitCode {
