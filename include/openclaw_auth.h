@@ -344,6 +344,21 @@
 #define OCA_TRANSPORT_CANCELLED 6
 
 /**
+ * oca_status_check(): every credential is there and lasts.
+ */
+#define OCA_CHECK_OK 0
+
+/**
+ * oca_status_check(): a credential has run out or is missing.
+ */
+#define OCA_CHECK_EXPIRED 1
+
+/**
+ * oca_status_check(): a credential ends soon.
+ */
+#define OCA_CHECK_EXPIRING 2
+
+/**
  * Version of the C interface. It grows whenever something is added.
  */
 #define OCA_ABI_VERSION 1
@@ -1670,6 +1685,48 @@ OCA_MUST_USE
 oca_status oca_snapshot_surfaces_json(const struct oca_snapshot *snapshot,
                                       struct oca_text **out,
                                       struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Models, credentials, how long they last, cooldowns and access of an agent, secrets masked, as
+ * the JSON object of "openclaw-auth models status --json". Changes nothing, contacts nobody. An
+ * absent agent means the default agent.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_status_json(const struct oca_engine *engine,
+                           struct oca_str agent,
+                           struct oca_text **out,
+                           struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * OCA_CHECK_*, the exit code of "openclaw-auth models status --check". warn_within_ms says how
+ * soon the end of a token counts as soon; 0 for a day. An absent agent means the default agent.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_status_check(const struct oca_engine *engine,
+                            struct oca_str agent,
+                            uint64_t warn_within_ms,
+                            uint32_t *out,
+                            struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Examines the installation as it is on disk and changes nothing: the JSON object {ok, checksRun,
+ * checksSkipped, findings (a list of {checkId, severity, message, path, line, column, agentId,
+ * provider, profileId, fixHint, fixable})}. An absent agent means all agents. flags:
+ * OCA_FLAG_ALLOW_EXEC to run programs, OCA_FLAG_ALLOW_NETWORK to contact token endpoints and the
+ * gateway, else 0. Blocks.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_doctor_json(const struct oca_engine *engine,
+                           struct oca_str agent,
+                           uint32_t flags,
+                           struct oca_text **out,
+                           struct oca_error **err)
 OCA_NOEXCEPT;
 
 /**

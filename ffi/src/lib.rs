@@ -26,6 +26,7 @@ pub mod outcome;
 pub mod profiles;
 pub mod sessions;
 pub mod snapshot;
+pub mod status;
 #[cfg(test)]
 mod tests;
 pub mod text;

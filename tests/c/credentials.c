@@ -40,7 +40,7 @@ static int failed(oca_status status, oca_error **slot, oca_status expected, cons
   return fails(status, *slot, expected, code);
 }
 
-#define FAILS(call, status, code) CHECK(failed((call), &err, (status), (code)))
+#define FAILS(call, expected, code) CHECK(failed((call), &err, (expected), (code)))
 
 static int has(json text, const char *part) { return strstr(text, part) != NULL; }
 
@@ -222,6 +222,16 @@ static void stored(const char *folder) {
   CHECK(!oca_profile_eligibility(engine, none, a, acme, &word, NULL) && same(word, "ok"));
   CHECK(!oca_profile_eligibility(engine, none, a, oca_cstr("x"), &word, NULL) &&
         same(word, "provider_mismatch"));
+
+  json report = taken(oca_status_json(engine, none, &text, NULL), &text);
+  CHECK(has(report, "acme/big") && has(report, "acme:a") && !has(report, "k-a-01234567"));
+  uint32_t state = 9;
+  CHECK(!oca_status_check(engine, none, 0, &state, NULL) && state <= OCA_CHECK_EXPIRING);
+  status = oca_status_json(engine, oca_cstr("nobody"), &text, &err);
+  FAILS(status, OCA_ERR_NOT_FOUND, "unknown_agent");
+  report = taken(oca_doctor_json(engine, none, 0, &text, NULL), &text);
+  CHECK(has(report, "\"checksRun\":") && !has(report, "k-a-01234567"));
+  CHECK(oca_doctor_json(engine, none, OCA_FLAG_READ_ONLY, &text, NULL) == OCA_ERR_INVALID_ARGUMENT);
 
   /* A session keeps to what a person chose. */
   oca_str session = oca_cstr("s");

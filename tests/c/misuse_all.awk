@@ -36,6 +36,7 @@ BEGIN {
   good["struct oca_str *"] = "&new_str"
   good["bool *"] = "&new_bool"
   good["size_t *"] = "&new_size"
+  good["uint32_t *"] = "&new_number"
   good["char *"] = "buf"
   good["const uint32_t *"] = "lens"
   split("request,decision,lease_request,outcome,verdict", list, ",")

@@ -15,6 +15,7 @@ static oca_text *some_text, *new_text;
 static oca_str new_str;
 static bool new_bool;
 static size_t new_size;
+static uint32_t new_number;
 static char buf[OCA_IP_SIZE];
 static uint32_t lens[sizeof buf];
 
