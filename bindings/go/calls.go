@@ -22,6 +22,8 @@ const (
 	callUnauthorized
 	callRedact
 	callSetRegistry
+	callStatus
+	callDoctor
 )
 
 // flowCall names a function of a login.

@@ -235,6 +235,21 @@ func TestStoredProfiles(t *testing.T) {
 		t.Error(keys, err)
 	}
 
+	status, err := engine.Status("")
+	if err != nil || status.ResolvedDefault != "acme/big" || strings.Contains(string(status.JSON), "k-a-01234567") {
+		t.Errorf("%s %v", status.JSON, err)
+	}
+	if found, err := engine.CheckStatus("", time.Hour); err != nil || found > CheckExpiring {
+		t.Error(found, err)
+	}
+	if _, err := engine.Status("nobody"); !errors.Is(err, ErrNotFound) {
+		t.Error(err)
+	}
+	report, err := engine.Doctor(ctx, DoctorOptions{})
+	if err != nil || report.ChecksRun == 0 {
+		t.Errorf("%+v %v", report, err)
+	}
+
 	reply, err := engine.Chat("", "s", "/model small@acme:b hi", "")
 	if err != nil || reply.Directive != "select" || reply.Rest != "hi" || reply.Session.Profile != "acme:b" {
 		t.Errorf("%+v %v", reply, err)

@@ -73,6 +73,10 @@ func callEngine(engine *engineHandle, call engineCall, args ...string) (string, 
 			&out, &failure)
 	case callRedact:
 		status = C.oca_redact(engine, view(arg(0)), &out, &failure)
+	case callStatus:
+		status = C.oca_status_json(engine, optional(arg(0)), &out, &failure)
+	case callDoctor:
+		status = C.oca_doctor_json(engine, optional(arg(0)), doctorFlags(arg(1)), &out, &failure)
 	case callSetRegistry:
 		status = C.oca_engine_set_registry(engine, view(arg(0)), &failure)
 	}
@@ -85,6 +89,25 @@ func given(status C.oca_status, out **C.oca_text, failure **C.oca_error) (string
 		return "", err
 	}
 	return take(*out), nil
+}
+
+// doctorFlags makes flags of words.
+func doctorFlags(words string) (flags C.uint32_t) {
+	if strings.Contains(words, "exec") {
+		flags |= C.OCA_FLAG_ALLOW_EXEC
+	}
+	if strings.Contains(words, "network") {
+		flags |= C.OCA_FLAG_ALLOW_NETWORK
+	}
+	return flags
+}
+
+func statusCheck(engine *engineHandle, agent string, warnMs uint64) (int, error) {
+	var failure *C.oca_error
+	var found C.uint32_t
+	status := C.oca_status_check(engine, optional(agent), C.uint64_t(warnMs), &found, &failure)
+	err := check(status, &failure)
+	return int(found), err
 }
 
 func eligibility(engine *engineHandle, agent, profile, provider string) (string, error) {

@@ -32,7 +32,8 @@ func callEngine(*engineHandle, engineCall, ...string) (string, error) { return "
 func eligibility(*engineHandle, string, string, string) (string, error) {
 	return "", ErrUnsupported
 }
-func flush(*engineHandle) (bool, error) { return false, ErrUnsupported }
+func statusCheck(*engineHandle, string, uint64) (int, error) { return 0, ErrUnsupported }
+func flush(*engineHandle) (bool, error)                      { return false, ErrUnsupported }
 func oauthToken(*engineHandle, string, string, int64, bool) (string, error) {
 	return "", ErrUnsupported
 }
