@@ -314,6 +314,21 @@ fn select(
     });
 }
 
+impl ChatReply {
+    /// The JSON form of every language: `directive` (`list`, `pick`, `reset`, `select`, `show` or
+    /// `status`), `rest`, `session` and the fields of the view.
+    pub fn to_json(&self) -> Value {
+        let mut map = serde_json::Map::new();
+        map.insert("directive".to_owned(), self.directive.as_str().into());
+        map.insert("rest".to_owned(), self.rest.as_str().into());
+        map.insert("session".to_owned(), self.session.to_json());
+        if let Value::Object(view) = &self.view {
+            map.extend(view.clone());
+        }
+        Value::Object(map)
+    }
+}
+
 impl ModelChoice {
     /// The JSON form of every language.
     pub fn to_json(&self) -> Value {

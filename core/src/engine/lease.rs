@@ -484,6 +484,12 @@ impl LeaseTable {
         self.out.remove(&id)
     }
 
+    pub(super) fn each_secret(&self, visit: &mut dyn FnMut(&SecretText)) {
+        self.out
+            .values()
+            .for_each(|entry| visit(&entry.issued.secret));
+    }
+
     pub(super) fn len(&self) -> usize {
         self.out.len()
     }

@@ -12,6 +12,7 @@ mod oauth;
 mod options;
 mod preflight;
 mod profiles;
+mod redact;
 mod refresh;
 mod report;
 mod routes;
@@ -285,6 +286,11 @@ impl Engine {
     pub fn set_registry(&self, registry: Registry) {
         let rules = Arc::new(Rules::new(&registry));
         *self.table.lock() = (registry, rules);
+    }
+
+    /// The options that open the same installation again.
+    pub(crate) fn options_again(&self) -> Options {
+        self.options.clone().with_host(self.host.clone())
     }
 
     /// Whether the last reload failed, so that older secrets are in use.

@@ -289,6 +289,15 @@ impl Router {
         Arc::clone(slot)
     }
 
+    /// Every key that was lent, and every credential that is out.
+    pub(super) fn each_lent_secret(&self, visit: &mut dyn FnMut(&SecretText)) {
+        self.keys
+            .lock()
+            .values()
+            .for_each(|slot| visit(&slot.value));
+        self.leases.lock().each_secret(visit);
+    }
+
     pub(super) fn opened_agents(&self) -> Vec<Arc<AgentProfiles>> {
         self.agents.lock().values().cloned().collect()
     }

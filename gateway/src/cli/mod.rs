@@ -3,6 +3,7 @@
 mod agents;
 mod args;
 mod call;
+mod doctor;
 mod edits;
 mod gateway;
 mod interrupt;
@@ -42,6 +43,7 @@ const TREE: &[Node] = &[
     secrets::NODE,
     security::NODE,
     store::NODE,
+    doctor::NODE,
     gateway::NODE,
 ];
 
