@@ -267,6 +267,7 @@ pub(crate) struct Record {
     bytes_out: u64,
     first_byte: Option<Duration>,
     provider: Option<String>,
+    profile: Option<String>,
     attempts: u32,
     generation: u64,
     busy: Option<Busy>,
@@ -318,6 +319,7 @@ impl Record {
             bytes_out: 0,
             first_byte: None,
             provider: None,
+            profile: None,
             attempts: 0,
             generation: arrival.generation,
             busy: None,
@@ -354,10 +356,20 @@ impl Record {
         self.denied = true;
     }
 
-    /// The request is forwarded to this provider.
-    pub(crate) fn forwarded(&mut self, provider: &str) {
+    /// The request is forwarded to this provider, by the settings of a snapshot.
+    pub(crate) fn forwarded(&mut self, provider: &str, generation: u64) {
         self.provider = Some(provider.to_owned());
-        self.attempts = 1;
+        self.generation = generation;
+    }
+
+    /// The request is sent to the provider, perhaps again.
+    pub(crate) fn attempting(&mut self) {
+        self.attempts += 1;
+    }
+
+    /// The credential that served, by its name.
+    pub(crate) fn served_by(&mut self, profile: &str) {
+        self.profile = Some(profile.to_owned());
     }
 
     /// The provider began to answer.
@@ -432,6 +444,9 @@ impl Record {
         }
         if let Some(provider) = &self.provider {
             fields.text("provider", provider);
+            if let Some(profile) = &self.profile {
+                fields.text("profile", profile);
+            }
             fields.number("attempts", u64::from(self.attempts));
         }
         fields.number("generation", self.generation);

@@ -9,13 +9,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hyper::HeaderMap;
-use openclaw_auth::access::{AccessRequest, ConnectionKind, Headers, Overrides};
+use openclaw_auth::access::{self, AccessRequest, ConnectionKind, Headers, Overrides};
 use openclaw_auth::host::Host;
 use openclaw_auth::{
-    Code, Engine, Error, Event, Issue, Options, Progress, SecretText, WatchStep, Watcher, mask,
+    ChatReply, Code, Engine, Error, Event, Issue, ModelRef, Options, Progress, SecretText,
+    SessionEntry, WatchStep, Watcher, mask,
 };
 use serde_json::Value;
 
+use super::lending::{self, Lent, Wish};
 use crate::waiting::Waiting;
 
 /// The engine: the current snapshot, and what changes it.
@@ -30,6 +32,32 @@ pub(crate) trait Core: Send + Sync {
     fn watch_step(&self, watcher: &mut Watcher) -> WatchStep;
     /// Ends a running reload and its programs, for shutting down.
     fn cancel(&self);
+    /// Lends a credential. May block.
+    fn lease(&self, wish: &Wish) -> Result<Box<dyn Lent>, Error>;
+    /// Carries out a `/model` directive; `None` when the text has none. May block.
+    fn command(
+        &self,
+        session: &str,
+        text: &str,
+        shown: Option<&str>,
+    ) -> Result<Option<ChatReply>, Error>;
+    /// What is remembered about a session.
+    fn session(&self, key: &str) -> SessionEntry;
+    /// Forgets what a session has selected.
+    fn forget_session(&self, key: &str);
+    /// The model that a text names.
+    fn resolve_model(&self, text: &str) -> Option<ModelRef>;
+    /// The model that is used when nothing else is chosen.
+    fn default_model(&self) -> Option<ModelRef>;
+    /// The profiles and keys of a provider without secrets. May block.
+    fn profiles(&self, provider: &str) -> Result<Value, Error>;
+    /// How often tokens were refreshed: provider, worked, failed.
+    fn refreshes(&self) -> Vec<(String, u64, u64)>;
+    /// How many credentials are lent now.
+    #[cfg(test)]
+    fn leases_out(&self) -> usize;
+    /// Writes usage that waits for the store: what has waited long enough, or everything. Blocks.
+    fn flush(&self, everything: bool);
 }
 
 /// One generation of settings, secrets and access rules.
@@ -52,6 +80,8 @@ pub(crate) trait Snapshot: Send + Sync {
     fn credentials(&self) -> Vec<CredentialInfo>;
     /// Whether this request may use the gateway, and as whom.
     fn authorize(&self, facts: &Facts<'_>) -> Result<Identity, Box<Denied>>;
+    /// The same about somebody whom an earlier snapshot has let in: no attempt is counted.
+    fn authorize_again(&self, facts: &Facts<'_>) -> Result<Identity, Box<Denied>>;
     /// Mode of authentication: `trusted-proxy`, `token`, `password` or `none`.
     fn auth_mode(&self) -> &'static str;
     /// Whether an address is one of `gateway.trustedProxies`.
@@ -226,6 +256,57 @@ impl Core for Engine {
     fn cancel(&self) {
         Self::cancel(self);
     }
+
+    fn lease(&self, wish: &Wish) -> Result<Box<dyn Lent>, Error> {
+        lending::lease(self, wish)
+    }
+
+    fn command(
+        &self,
+        session: &str,
+        text: &str,
+        shown: Option<&str>,
+    ) -> Result<Option<ChatReply>, Error> {
+        self.chat(session, None, text, shown)
+    }
+
+    fn session(&self, key: &str) -> SessionEntry {
+        Self::session(self, key)
+    }
+
+    fn forget_session(&self, key: &str) {
+        self.set_session(key, SessionEntry::default());
+    }
+
+    fn resolve_model(&self, text: &str) -> Option<ModelRef> {
+        Self::resolve_model(self, None, text).ok()
+    }
+
+    fn default_model(&self) -> Option<ModelRef> {
+        Self::default_model(self, None).ok()
+    }
+
+    fn profiles(&self, provider: &str) -> Result<Value, Error> {
+        self.profiles_json(None, Some(provider))
+    }
+
+    fn refreshes(&self) -> Vec<(String, u64, u64)> {
+        self.refresh_counts()
+    }
+
+    #[cfg(test)]
+    fn leases_out(&self) -> usize {
+        Self::leases_out(self)
+    }
+
+    fn flush(&self, everything: bool) {
+        if everything {
+            // What could not be written is only about usage, and was logged as an event.
+            Self::flush(self);
+        } else {
+            self.flush_due();
+        }
+    }
 }
 
 impl Snapshot for openclaw_auth::Snapshot {
@@ -288,26 +369,19 @@ impl Snapshot for openclaw_auth::Snapshot {
     }
 
     fn authorize(&self, facts: &Facts<'_>) -> Result<Identity, Box<Denied>> {
-        let decision = self
-            .access()
-            .authorize(Some(&facts.request(&Lines(facts.headers))));
-        match decision {
-            Ok(identity) => Ok(Identity {
-                method: identity.method.as_str(),
-                json: identity.to_json(),
-                client_ip: identity.client_ip,
-                is_admin: self.access().is_admin(&identity),
-                user: identity.user,
-            }),
-            Err(denied) => Err(Box::new(Denied {
-                code: denied.code(),
-                status: denied.http_status(),
-                body: denied.body(self.access().hides_reasons()),
-                challenge: denied.challenge(),
-                retry_after_ms: denied.retry_after_ms(),
-                penalty_ms: denied.penalty_ms(),
-            })),
-        }
+        let lines = Lines(facts.headers);
+        decided(
+            self.access(),
+            self.access().authorize(Some(&facts.request(&lines))),
+        )
+    }
+
+    fn authorize_again(&self, facts: &Facts<'_>) -> Result<Identity, Box<Denied>> {
+        let lines = Lines(facts.headers);
+        decided(
+            self.access(),
+            self.access().authorize_again(&facts.request(&lines)),
+        )
     }
 
     fn auth_mode(&self) -> &'static str {
@@ -326,6 +400,29 @@ impl Snapshot for openclaw_auth::Snapshot {
     fn strict_transport_security(&self, facts: &Facts<'_>) -> Option<&str> {
         self.access()
             .strict_transport_security(&facts.request(&Lines(facts.headers)))
+    }
+}
+
+fn decided(
+    access: &access::AccessControl,
+    decision: Result<access::Identity, access::Denied>,
+) -> Result<Identity, Box<Denied>> {
+    match decision {
+        Ok(identity) => Ok(Identity {
+            method: identity.method.as_str(),
+            json: identity.to_json(),
+            client_ip: identity.client_ip,
+            is_admin: access.is_admin(&identity),
+            user: identity.user,
+        }),
+        Err(denied) => Err(Box::new(Denied {
+            code: denied.code(),
+            status: denied.http_status(),
+            body: denied.body(access.hides_reasons()),
+            challenge: denied.challenge(),
+            retry_after_ms: denied.retry_after_ms(),
+            penalty_ms: denied.penalty_ms(),
+        })),
     }
 }
 

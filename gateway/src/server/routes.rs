@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::header::HeaderMap;
 use hyper::{Method, Request, Response, StatusCode};
@@ -11,8 +12,9 @@ use serde_json::{Value, json};
 
 use super::access_log::Record;
 use super::answer;
-use super::body::ReplyBody;
+use super::body::{ReplyBody, RequestBody};
 use super::checks;
+use super::command::Command;
 use super::connection::Surroundings;
 use super::core_api::{Denied, Identity};
 use super::failure::Failure;
@@ -21,6 +23,7 @@ use super::metrics;
 use super::probe;
 use super::proxy;
 use super::reload;
+use super::session;
 use super::settings::Current;
 use super::state::State;
 use super::status;
@@ -55,6 +58,7 @@ struct Route {
 enum Path {
     Is(&'static [&'static str]),
     Below(&'static str),
+    Between(&'static str, &'static str),
 }
 
 #[derive(PartialEq, Eq, Clone, Copy)]
@@ -73,6 +77,8 @@ enum Handler {
     Metrics,
     Probe,
     Reload,
+    Command,
+    Session,
     Proxy,
     ProxyByModel,
     WebSocket,
@@ -126,6 +132,22 @@ const ROUTES: &[Route] = &[
         allow: "POST",
         caller: Caller::Admin,
         handler: Handler::Reload,
+    },
+    Route {
+        template: "/_auth/command",
+        path: Path::Is(&["/_auth/command"]),
+        methods: &[Method::POST],
+        allow: "POST",
+        caller: Caller::Known,
+        handler: Handler::Command,
+    },
+    Route {
+        template: "/_auth/sessions/{key}/model",
+        path: Path::Between(SESSIONS, SESSION_MODEL),
+        methods: &[Method::GET, Method::DELETE],
+        allow: "GET, DELETE",
+        caller: Caller::Known,
+        handler: Handler::Session,
     },
     Route {
         template: "/_auth/metrics",
@@ -203,12 +225,14 @@ pub(crate) async fn answer(
         Handler::ProxyByModel => Box::pin(proxy::forward_by_model(call, &identity, request)).await,
         Handler::Probe => probe::answer(call, &identity, &request).await,
         Handler::Reload => Ok(reload(call).await),
-        Handler::Metrics => Ok(answer::metrics(metrics::page(call.state))),
+        Handler::Metrics => Ok(answer::metrics(metrics::page(call.state).await)),
         Handler::WebSocket => websocket::open(call, identity, request),
-        Handler::Status => Ok(answer::json(
-            StatusCode::OK,
-            &status::document(call.state, call.current),
-        )),
+        Handler::Command => command(call, &identity, request).await,
+        Handler::Session => session_model(call, &identity, &request),
+        Handler::Status => {
+            let document = status::document(call.state, call.current).await;
+            Ok(answer::json(StatusCode::OK, &document))
+        }
         _ => Ok(who_am_i(call, identity)),
     }
 }
@@ -218,6 +242,10 @@ impl Route {
         match self.path {
             Path::Is(paths) => paths.contains(&path),
             Path::Below(prefix) => path.starts_with(prefix),
+            Path::Between(prefix, suffix) => path
+                .strip_prefix(prefix)
+                .and_then(|rest| rest.strip_suffix(suffix))
+                .is_some_and(|key| !key.is_empty()),
         }
     }
 
@@ -303,13 +331,58 @@ async fn reload(call: &Call<'_>) -> Response<ReplyBody> {
     answer::json(status, &reload::document(&outcome))
 }
 
-/// The gateway's own routes read no body; one that is too long is not even skipped over.
+/// Carries out a `/model` directive.
+async fn command(
+    call: &mut Call<'_>,
+    identity: &Identity,
+    request: Request<Incoming>,
+) -> Result<Response<ReplyBody>, Failure> {
+    let session = session::of_request(&request, identity)?;
+    let limits = &call.state.limits;
+    let body = RequestBody::new(request.into_body(), limits.own_body, limits.body_idle);
+    let fate = body.fate();
+    call.record.receiving(body.fate());
+    let body = body.collect().await;
+    let body =
+        body.map_err(|_| Failure::new(fate.fault().unwrap_or(Code::BodyIncomplete)).closing())?;
+    let command = Command::read(&body.to_bytes())?;
+    let done = command
+        .run(&call.state.core, identity, Some(session))
+        .await?;
+    Ok(answer::json(StatusCode::OK, &done))
+}
+
+/// Shows or forgets what a session has selected.
+fn session_model(
+    call: &Call<'_>,
+    identity: &Identity,
+    request: &Request<Incoming>,
+) -> Result<Response<ReplyBody>, Failure> {
+    let path = request.uri().path();
+    let key = path
+        .strip_prefix(SESSIONS)
+        .and_then(|rest| rest.strip_suffix(SESSION_MODEL));
+    let key = session::unescaped(key.unwrap_or_default())?;
+    let session = session::named(&key, identity)?;
+    let core = &*call.state.core;
+    if *request.method() == Method::DELETE {
+        core.forget_session(&session);
+    }
+    let selection = session::selection(core, &core.session(&session));
+    let body = json!({"session": key, "selection": selection});
+    Ok(answer::json(StatusCode::OK, &body))
+}
+
+/// Most of the gateway's own routes read no body; one that is too long is not even skipped over.
 fn check_own_body(headers: &HeaderMap, limit: u64) -> Result<(), Failure> {
     if proxy::declared_length(headers).is_some_and(|length| length > limit) {
         return Err(Failure::new(Code::BodyTooLarge).closing());
     }
     Ok(())
 }
+
+const SESSIONS: &str = "/_auth/sessions/";
+const SESSION_MODEL: &str = "/model";
 
 /// The caller's request id, when it has the form of one; proxies set it to follow a request.
 pub(crate) fn given_request_id(headers: &HeaderMap) -> Option<String> {
