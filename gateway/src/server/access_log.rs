@@ -524,6 +524,38 @@ impl<'a> Fields<'a> {
         let _ = write!(self.line, "\"{value}\"");
     }
 
+    /// A member that is true or false.
+    pub(crate) fn flag(&mut self, name: &str, value: bool) {
+        self.name(name);
+        self.line.push_str(if value { "true" } else { "false" });
+    }
+
+    /// A member that is a text or null.
+    pub(crate) fn optional_text(&mut self, name: &str, value: Option<&str>) {
+        match value {
+            Some(value) => self.text(name, value),
+            None => self.null(name),
+        }
+    }
+
+    /// A member that is an address or null.
+    pub(crate) fn optional_display(&mut self, name: &str, value: Option<&IpAddr>) {
+        match value {
+            Some(value) => self.display(name, value),
+            None => self.null(name),
+        }
+    }
+
+    fn null(&mut self, name: &str) {
+        self.name(name);
+        self.line.push_str("null");
+    }
+
+    /// Ends the object.
+    pub(crate) fn close(self) {
+        self.line.push('}');
+    }
+
     /// Ends the object and the line.
     pub(crate) fn end(self) {
         self.line.push_str("}\n");

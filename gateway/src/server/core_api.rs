@@ -15,8 +15,9 @@ use openclaw_auth::{
     ChatReply, Code, Engine, Error, Event, Issue, ModelRef, Options, Progress, SecretText,
     SessionEntry, WatchStep, Watcher, mask,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::access_log::Fields;
 use super::lending::{self, Lent, Wish};
 use crate::waiting::Waiting;
 
@@ -151,10 +152,39 @@ pub(crate) struct Identity {
     pub(crate) user: Option<String>,
     /// Address of the client behind the proxies.
     pub(crate) client_ip: Option<IpAddr>,
+    /// Address of the transport peer.
+    pub(crate) peer_ip: Option<IpAddr>,
+    /// Whether the peer is on this machine and nobody is behind it.
+    pub(crate) local_direct: bool,
     /// Whether the caller may use administrative routes.
     pub(crate) is_admin: bool,
-    /// The whole identity as every language shows it.
-    pub(crate) json: Value,
+}
+
+impl Identity {
+    /// Writes the identity as every language shows it, and more members after it.
+    pub(crate) fn write(&self, out: &mut String, more: impl FnOnce(&mut Fields<'_>)) {
+        let mut fields = Fields::begin(out);
+        fields.flag("ok", true);
+        fields.text("method", self.method);
+        fields.optional_text("user", self.user.as_deref());
+        fields.optional_display("clientIp", self.client_ip.as_ref());
+        fields.optional_display("peerIp", self.peer_ip.as_ref());
+        fields.flag("localDirect", self.local_direct);
+        more(&mut fields);
+        fields.close();
+    }
+
+    /// The identity as every language shows it.
+    pub(crate) fn to_json(&self) -> Value {
+        json!({
+            "ok": true,
+            "method": self.method,
+            "user": self.user,
+            "clientIp": self.client_ip,
+            "peerIp": self.peer_ip,
+            "localDirect": self.local_direct,
+        })
+    }
 }
 
 /// Why a caller is refused.
@@ -410,8 +440,9 @@ fn decided(
     match decision {
         Ok(identity) => Ok(Identity {
             method: identity.method.as_str(),
-            json: identity.to_json(),
             client_ip: identity.client_ip,
+            peer_ip: identity.peer_ip,
+            local_direct: identity.local_direct,
             is_admin: access.is_admin(&identity),
             user: identity.user,
         }),
@@ -433,6 +464,44 @@ impl Headers for Lines<'_> {
     fn each<'h>(&'h self, visit: &mut dyn FnMut(&'h str, &'h [u8])) {
         for (name, value) in self.0 {
             visit(name.as_str(), value.as_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_written_as_the_library_shows_it() {
+        let config = json!({"gateway": {
+            "trustedProxies": ["10.0.0.1"],
+            "auth": {"mode": "trusted-proxy", "trustedProxy": {"userHeader": "x-user"}},
+        }});
+        let sim = openclaw_auth::host::sim::Sim::new();
+        let options = Options::new().with_host(sim.host()).config_value(config);
+        let engine = Engine::open(options).unwrap();
+        for client in ["203.0.113.9", "nobody"] {
+            let lines = [
+                ("x-user", "a\u{e9}".as_bytes()),
+                ("x-forwarded-for", client.as_bytes()),
+            ];
+            let request = AccessRequest {
+                remote: Some("10.0.0.1:1"),
+                local: None,
+                headers: &lines,
+                kind: ConnectionKind::Http,
+                tls: false,
+                credentials: None,
+            };
+            let snapshot = engine.snapshot();
+            let theirs = snapshot.access().authorize(Some(&request)).unwrap();
+            let own = decided(snapshot.access(), Ok(theirs.clone())).unwrap();
+            assert_eq!(own.to_json(), theirs.to_json());
+            let mut text = String::new();
+            own.write(&mut text, |_| {});
+            let written: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(written, theirs.to_json(), "{text}");
         }
     }
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::header::HeaderMap;
 use hyper::{Method, Request, Response, StatusCode};
 use openclaw_auth::Code;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::access_log::Record;
 use super::answer;
@@ -112,8 +113,8 @@ const ROUTES: &[Route] = &[
     Route {
         template: "/_auth/probe",
         path: Path::Is(&["/_auth/probe"]),
-        methods: &[Method::GET],
-        allow: "GET",
+        methods: &[Method::GET, Method::POST],
+        allow: "GET, POST",
         caller: Caller::Known,
         handler: Handler::Probe,
     },
@@ -204,7 +205,7 @@ pub(crate) async fn answer(
         check_own_body(request.headers(), call.state.limits.own_body)?;
         return Ok(match route.handler {
             Handler::Ready => ready(call, &request),
-            _ => answer::json(StatusCode::OK, &json!({"ok": true, "status": "live"})),
+            _ => answer::json_text(StatusCode::OK, Bytes::from_static(LIVE)),
         });
     }
     if request.uri().query().is_some_and(checks::has_credential) {
@@ -223,6 +224,7 @@ pub(crate) async fn answer(
         // Boxed: every connection keeps room for the future of a request.
         Handler::Proxy => Box::pin(proxy::forward(call, &identity, request)).await,
         Handler::ProxyByModel => Box::pin(proxy::forward_by_model(call, &identity, request)).await,
+        Handler::Probe if *request.method() == Method::POST => probe::begin(call, &identity),
         Handler::Probe => probe::answer(call, &identity, &request).await,
         Handler::Reload => Ok(reload(call).await),
         Handler::Metrics => Ok(answer::metrics(metrics::page(call.state).await)),
@@ -233,7 +235,7 @@ pub(crate) async fn answer(
             let document = status::document(call.state, call.current).await;
             Ok(answer::json(StatusCode::OK, &document))
         }
-        _ => Ok(who_am_i(call, identity)),
+        _ => Ok(who_am_i(call, &identity)),
     }
 }
 
@@ -314,12 +316,12 @@ fn ready(call: &Call<'_>, request: &Request<Incoming>) -> Response<ReplyBody> {
     answer::json(status, &body)
 }
 
-fn who_am_i(call: &Call<'_>, identity: Identity) -> Response<ReplyBody> {
-    let mut body = identity.json;
-    if let Value::Object(members) = &mut body {
-        members.insert("requestId".to_owned(), call.record.request_id().into());
-    }
-    answer::json(StatusCode::OK, &body)
+fn who_am_i(call: &Call<'_>, identity: &Identity) -> Response<ReplyBody> {
+    let mut body = String::with_capacity(WHO_AM_I);
+    identity.write(&mut body, |fields| {
+        fields.text("requestId", call.record.request_id());
+    });
+    answer::json_text(StatusCode::OK, Bytes::from(body))
 }
 
 async fn reload(call: &Call<'_>) -> Response<ReplyBody> {
@@ -381,6 +383,9 @@ fn check_own_body(headers: &HeaderMap, limit: u64) -> Result<(), Failure> {
     Ok(())
 }
 
+const LIVE: &[u8] = br#"{"ok":true,"status":"live"}"#;
+/// Room for the answer, usually.
+const WHO_AM_I: usize = 256;
 const SESSIONS: &str = "/_auth/sessions/";
 const SESSION_MODEL: &str = "/model";
 

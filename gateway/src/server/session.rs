@@ -110,8 +110,9 @@ mod tests {
             method: "token",
             user: user.map(str::to_owned),
             client_ip: None,
+            peer_ip: None,
+            local_direct: false,
             is_admin: false,
-            json: Value::Null,
         }
     }
 

@@ -13,6 +13,7 @@ use super::bind::Listening;
 use super::core_api::Core;
 use super::limits::{Connections, Forwarded, Limits};
 use super::metrics::Metrics;
+use super::probe::Nonces;
 use super::proxy::{Budget, UpstreamClient};
 use super::readiness::Readiness;
 use super::reload::Reloader;
@@ -37,6 +38,8 @@ pub(crate) struct State {
     pub(crate) upstream: UpstreamClient,
     /// Runs reloads, one at a time.
     pub(crate) reloader: Arc<Reloader>,
+    /// The probes that run now.
+    pub(crate) nonces: Nonces,
     /// What is counted.
     pub(crate) metrics: Arc<Metrics>,
     /// Whether the server is ready.
@@ -76,6 +79,7 @@ impl State {
                 Arc::clone(&metrics),
             )),
             metrics,
+            nonces: Nonces::default(),
             started: Instant::now(),
             readiness,
             ids: RequestIds::new()?,

@@ -112,13 +112,13 @@ impl Snapshot for FakeSnapshot {
         match header("authorization") {
             Some("Bearer good") => {
                 let user = header("x-user").map(str::to_owned);
-                let json = json!({"ok": true, "method": "token", "user": user});
                 Ok(Identity {
                     method: "token",
                     client_ip: None,
+                    peer_ip: None,
+                    local_direct: false,
                     is_admin: user.as_deref() != Some("guest"),
                     user,
-                    json,
                 })
             }
             Some("Bearer panic") => panic!("canary-in-a-panic"),

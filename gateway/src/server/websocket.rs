@@ -166,7 +166,7 @@ impl Session {
     async fn converse(&mut self, socket: &mut Socket) -> End {
         let hello = json!({
             "event": "hello",
-            "identity": self.identity.json,
+            "identity": self.identity.to_json(),
             "snapshot": self.generation,
         });
         if let Err(end) = self.send(socket, Message::text(hello.to_string())).await {
@@ -226,7 +226,7 @@ impl Session {
         };
         let state = &self.around.state;
         let result = match method {
-            "whoami" => self.identity.json.clone(),
+            "whoami" => self.identity.to_json(),
             "status" => status::document(state, &state.current()).await,
             "command" => match self.command(&call).await {
                 Ok(done) => done,
