@@ -757,7 +757,7 @@ codes! {
             "Use one of the methods in the Allow header.";
         MethodUnknown "method_unknown"
             "A message on the WebSocket names a method that does not exist."
-            "Use whoami, status or ping.";
+            "Use whoami, status, command or ping.";
         MethodUnsupported "method_unsupported"
             "The gateway does not serve CONNECT and TRACE requests."
             "Use another method.";
@@ -785,12 +785,18 @@ codes! {
         SecretOnCommandLine "secret_on_command_line"
             "A secret was given as an option, where other users of the machine can see it."
             "Use --token-file or --password-file, or a reference in the configuration.";
+        SessionInvalid "session_invalid"
+            "The key of a session is not usable, or is given twice."
+            "Use 1 to 128 letters, digits and any of . _ : @ / - as the key.";
         TargetInvalid "target_invalid"
             "The request target contains characters that are not allowed, or has an unsupported form."
             "Percent-encode the target and begin it with a slash.";
         TargetTooLong "target_too_long"
             "The request target is longer than 8 KiB."
             "Shorten path and query.";
+        UnknownCommand "unknown_command"
+            "The text contains no command."
+            "Send /model, /model list, /model status, /model default, /model <number> or /model <model>.";
         UpgradeUnsupported "upgrade_unsupported"
             "The request asks for a protocol other than websocket."
             "Remove the Upgrade header.";
