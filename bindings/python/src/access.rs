@@ -61,11 +61,13 @@ fn line<'py>(pair: &Bound<'py, PyAny>) -> PyResult<(Text<'py>, Text<'py>)> {
     {
         return Ok((name(&pair.get_item(0)?)?, text(&pair.get_item(1)?)?));
     }
-    let refused = |_| invalid(pair.py(), "headers", "pairs of name and value");
-    let (key, value) = pair
-        .extract::<(Bound<'py, PyAny>, Bound<'py, PyAny>)>()
-        .map_err(refused)?;
-    Ok((name(&key)?, text(&value)?))
+    // Some servers make pairs that are lists.
+    let refused = || invalid(pair.py(), "headers", "pairs of name and value");
+    let list = pair.cast::<PyList>().map_err(|_| refused())?;
+    if list.len() != 2 {
+        return Err(refused());
+    }
+    Ok((name(&list.get_item(0)?)?, text(&list.get_item(1)?)?))
 }
 
 /// A name. Bytes beyond ASCII cannot be part of one, but some servers let them pass and others

@@ -23,7 +23,7 @@ assert ROOT not in Path(openclaw_auth.__file__).resolve().parents, "not the inst
 
 PROXY: dict[str, Any] = {
     "gateway": {
-        "trustedProxies": ["127.0.0.1"],
+        "trustedProxies": ["127.0.0.1", "10.0.0.9"],
         "auth": {"mode": "trusted-proxy", "trustedProxy": {"userHeader": "x-forwarded-user"}},
     }
 }
