@@ -151,9 +151,16 @@ impl Lease {
         quick(py, || Ok(body(&*self.core()?)))
     }
 
-    fn replace(&self, next: Option<auth::Lease>) {
+    /// Turns to the next lease, unless the caller has closed this one meanwhile. Whether it is
+    /// with the same credential.
+    fn turn_to(&self, next: auth::Lease) -> bool {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        *current = next.map(Arc::new);
+        let Some(last) = current.as_mut() else {
+            return false;
+        };
+        let same = last.candidate_id() == next.candidate_id();
+        *last = Arc::new(next);
+        same
     }
 }
 
@@ -300,7 +307,8 @@ impl Lease {
     /// Gives the credential back.
     fn close(&self) {
         if !self.era.is_over() {
-            self.replace(None);
+            let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+            *current = None;
         }
     }
 
@@ -320,13 +328,7 @@ impl Lease {
                 delay_ms,
                 cause,
             } => {
-                let same = {
-                    let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-                    current
-                        .as_ref()
-                        .is_some_and(|old| old.candidate_id() == lease.candidate_id())
-                };
-                self.replace(Some(*lease));
+                let same = self.turn_to(*lease);
                 Verdict {
                     kind: "retry",
                     delay: seconds(delay_ms),
