@@ -115,7 +115,7 @@ def test_servers_without_websocket_responses(make: Make) -> None:
     async def app(*_: Any) -> None:
         raise AssertionError("never reached")
 
-    scope = {"type": "websocket", "headers": [], "client": None, "server": ("/socket", None)}
+    scope: dict[str, Any] = {"type": "websocket", "headers": [], "client": None, "server": ("/socket", None)}
     run(AuthMiddleware(app, make(PROXY))(scope, receive, send))
     assert sent == [{"type": "websocket.close", "code": 1008, "reason": "trusted_proxy_untrusted_source"}]
 

@@ -63,7 +63,7 @@ def test_other_failures_do_not_rotate_keys(keys: Engine) -> None:
     for report in ({"status": 401}, {"transport": "timeout"}, {"message": "invalid request"}, {"reason": "format"},
                    {"status": 200, "code": "server_error"}, {"kind": "overloaded_error"}):
         with keys.lease("openai", probe="force") as lease:
-            assert lease.report(**report).kind == "exhausted"  # type: ignore[arg-type]
+            assert lease.report(**report).kind == "exhausted"
 
 
 def test_wishes(keys: Engine) -> None:
@@ -76,7 +76,7 @@ def test_wishes(keys: Engine) -> None:
         assert (verdict.kind, lease.provider, lease.switched_model) == ("retry", "anthropic", True)
     for wrong in ({"probe": "often"}, {"min_valid": -1}, {"provider": "openai", "agent": "nobody"}):
         with pytest.raises(openclaw_auth.OpenClawAuthError):
-            keys.lease(**wrong)  # type: ignore[arg-type]
+            keys.lease(**wrong)
     with pytest.raises(openclaw_auth.NoCredentialsError):
         keys.lease("mistral")
     with pytest.raises(openclaw_auth.ArgumentError):

@@ -47,7 +47,7 @@ def test_profiles(make: Make) -> None:
         ("invalid_argument", lambda: engine.add_profile("a:b", "a")),
         ("invalid_argument", lambda: engine.add_profile("a:b", "a", "x", ref="env:default:K")),
         ("invalid_argument", lambda: engine.add_profile("a:b", "a", ref="nonsense")),
-        ("invalid_argument", lambda: engine.add_profile("a:b", "a", ref={"source": "env"})),  # type: ignore[typeddict-item]
+        ("invalid_argument", lambda: engine.add_profile("a:b", "a", ref={"source": "env"})),  # type: ignore[arg-type]
         ("invalid_argument", lambda: engine.add_profile("a:b", "a", "x", kind="oauth")),  # type: ignore[arg-type]
         ("invalid_argument", lambda: engine.clear_cooldown(what="some")),  # type: ignore[arg-type]
         ("unknown_agent", lambda: engine.profiles(agent="nobody")),
