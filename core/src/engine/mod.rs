@@ -13,6 +13,7 @@ mod profiles;
 mod refresh;
 mod report;
 mod routes;
+mod scene;
 mod tools;
 mod trial;
 mod watch;
@@ -45,6 +46,7 @@ use preflight::preflight;
 pub use preflight::{PreflightReport, Proposal};
 pub use refresh::{RefreshFailure, RefreshRequest, Refreshed, Refresher, TokenLife};
 use routes::Router;
+pub(crate) use scene::{Key, KeySource, Scene};
 pub use tools::{ApplyOptions, AuditOptions, RefResolver};
 pub use watch::{WatchStamp, WatchStep, Watcher};
 
@@ -280,6 +282,11 @@ impl Engine {
         *self.table.lock() = (registry, rules);
     }
 
+    /// The options that open the same installation again.
+    pub(crate) fn options_again(&self) -> Options {
+        self.options.clone().with_host(self.host.clone())
+    }
+
     /// Whether the last reload failed, so that older secrets are in use.
     pub fn is_degraded(&self) -> bool {
         self.degraded.load(Ordering::Acquire)
@@ -336,10 +343,13 @@ impl Activation<'_> {
             stop,
             only: None,
         };
-        let attempt = loaded
-            .attempt(host, &activate)
-            .into_result()
-            .map_err(|failure| failure.into_error())?;
+        let attempt = loaded.attempt(host, &activate);
+        let attempt = match options.tolerates_unresolved() {
+            true => attempt,
+            false => attempt
+                .into_result()
+                .map_err(|failure| failure.into_error())?,
+        };
         Snapshot::build(loaded, attempt, self.access, previous)
     }
 }
