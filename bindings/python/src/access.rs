@@ -7,116 +7,102 @@ use auth::access::{
     AccessRequest, ConnectionKind, Credentials, Denied, Headers, Identity, decision_to_json,
 };
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyMapping, PyString, PyTuple};
+use pyo3::types::{PyList, PyMapping, PyTuple};
 
 use crate::boundary::invalid;
 use crate::convert::{object, seconds};
 
-/// Header lines that Python holds, in the order of arrival.
-pub(crate) struct Lines<'py>(Vec<(Text<'py>, Text<'py>)>);
+/// Header lines that Python holds, in the order of arrival: kept alive here, so that [`Lines`] can
+/// borrow from them.
+pub(crate) struct Pairs<'py>(Vec<Bound<'py, PyAny>>);
 
-/// A name or value, borrowed from Python where that is possible.
-enum Text<'py> {
-    Bytes(Bound<'py, PyBytes>),
-    Ascii(Bound<'py, PyString>),
-    Own(Vec<u8>),
-}
-
-impl<'py> Lines<'py> {
+impl<'py> Pairs<'py> {
     /// Takes pairs of bytes or texts: a list, a mapping, or whatever can be iterated.
     pub(crate) fn new(headers: Option<&Bound<'py, PyAny>>) -> PyResult<Self> {
         let Some(headers) = headers else {
             return Ok(Self(Vec::new()));
         };
-        let mut lines = Vec::with_capacity(24);
         if let Ok(list) = headers.cast::<PyList>() {
-            for pair in list {
-                lines.push(line(&pair)?);
-            }
-        } else if let Ok(mapping) = headers.cast::<PyMapping>() {
-            for pair in mapping.items()? {
-                lines.push(line(&pair)?);
-            }
-        } else {
-            for pair in headers.try_iter()? {
-                lines.push(line(&pair?)?);
-            }
+            return Ok(Self(list.iter().collect()));
         }
-        Ok(Self(lines))
+        if let Ok(mapping) = headers.cast::<PyMapping>() {
+            return Ok(Self(mapping.items()?.iter().collect()));
+        }
+        Ok(Self(headers.try_iter()?.collect::<PyResult<_>>()?))
+    }
+}
+
+/// The same lines as the core takes them: names are ASCII.
+pub(crate) struct Lines<'a>(Vec<(Cow<'a, str>, Cow<'a, [u8]>)>);
+
+impl<'a> Lines<'a> {
+    pub(crate) fn new(pairs: &'a Pairs<'_>) -> PyResult<Self> {
+        Ok(Self(pairs.0.iter().map(line).collect::<PyResult<_>>()?))
     }
 
     /// The lines as texts, for reports. Bytes that are no UTF-8 are replaced.
-    pub(crate) fn texts(&self) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
-        let text = |text| String::from_utf8_lossy(text);
+    pub(crate) fn texts(&self) -> Vec<(&str, Cow<'_, str>)> {
         let lines = self.0.iter();
         lines
-            .map(|(name, value)| (text(name.bytes()), text(value.bytes())))
+            .map(|(name, value)| (&**name, String::from_utf8_lossy(value)))
             .collect()
     }
 }
 
-fn line<'py>(pair: &Bound<'py, PyAny>) -> PyResult<(Text<'py>, Text<'py>)> {
-    if let Ok(pair) = pair.cast::<PyTuple>()
-        && pair.len() == 2
-    {
-        return Ok((name(&pair.get_item(0)?)?, text(&pair.get_item(1)?)?));
-    }
-    // Some servers make pairs that are lists.
+fn line<'a>(pair: &'a Bound<'_, PyAny>) -> PyResult<(Cow<'a, str>, Cow<'a, [u8]>)> {
     let refused = || invalid(pair.py(), "headers", "pairs of name and value");
+    if let Ok(pair) = pair.cast::<PyTuple>() {
+        if pair.len() != 2 {
+            return Err(refused());
+        }
+        let name = name(text(pair.get_borrowed_item(0)?)?);
+        return Ok((name, text(pair.get_borrowed_item(1)?)?));
+    }
+    // Some servers make pairs that are lists. Those may change, so nothing is borrowed from them.
     let list = pair.cast::<PyList>().map_err(|_| refused())?;
     if list.len() != 2 {
         return Err(refused());
     }
-    Ok((name(&list.get_item(0)?)?, text(&list.get_item(1)?)?))
+    let (key, value) = (list.get_item(0)?, list.get_item(1)?);
+    let name = name(text(key.as_borrowed())?).into_owned();
+    Ok((name.into(), text(value.as_borrowed())?.into_owned().into()))
 }
 
 /// A name. Bytes beyond ASCII cannot be part of one, but some servers let them pass and others
 /// take them for a hyphen, so the core has to see them as look-alikes.
-fn name<'py>(object: &Bound<'py, PyAny>) -> PyResult<Text<'py>> {
-    let name = text(object)?;
-    if name.bytes().is_ascii() {
-        return Ok(name);
+fn name(bytes: Cow<'_, [u8]>) -> Cow<'_, str> {
+    let plain = |byte: &u8| {
+        if byte.is_ascii() {
+            char::from(*byte)
+        } else {
+            '_'
+        }
+    };
+    match bytes {
+        Cow::Borrowed(bytes) if bytes.is_ascii() => String::from_utf8_lossy(bytes),
+        bytes => bytes.iter().map(plain).collect(),
     }
-    let plain = |byte: &u8| if byte.is_ascii() { *byte } else { b'_' };
-    Ok(Text::Own(name.bytes().iter().map(plain).collect()))
 }
 
-fn text<'py>(object: &Bound<'py, PyAny>) -> PyResult<Text<'py>> {
-    if let Ok(bytes) = object.cast::<PyBytes>() {
-        return Ok(Text::Bytes(bytes.clone()));
+/// Bytes, or a text in which one character stands for one byte, as in WSGI and in the standard
+/// library.
+fn text<'a>(object: Borrowed<'a, '_, PyAny>) -> PyResult<Cow<'a, [u8]>> {
+    if let Ok(bytes) = object.extract::<&'a [u8]>() {
+        return Ok(bytes.into());
     }
     let refused = || invalid(object.py(), "headers", "bytes, or texts of Latin-1");
-    let text = object.cast::<PyString>().map_err(|_| refused())?;
-    let content = text.to_str().map_err(|_| refused())?;
-    if content.is_ascii() {
-        return Ok(Text::Ascii(text.clone()));
+    let text: &'a str = object.extract().map_err(|_| refused())?;
+    if text.is_ascii() {
+        return Ok(text.as_bytes().into());
     }
-    // One character stands for one byte, as in WSGI and in the standard library.
-    let bytes = content
-        .chars()
-        .map(|c| u8::try_from(c).map_err(|_| refused()));
-    Ok(Text::Own(bytes.collect::<PyResult<_>>()?))
-}
-
-impl Text<'_> {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Bytes(bytes) => bytes.as_bytes(),
-            // It was read before, so it can be read again.
-            Self::Ascii(text) => text.to_str().unwrap_or_default().as_bytes(),
-            Self::Own(bytes) => bytes,
-        }
-    }
+    let bytes = text.chars().map(|c| u8::try_from(c).map_err(|_| refused()));
+    Ok(bytes.collect::<PyResult<Vec<u8>>>()?.into())
 }
 
 impl Headers for Lines<'_> {
     fn each<'h>(&'h self, visit: &mut dyn FnMut(&'h str, &'h [u8])) {
         for (name, value) in &self.0 {
-            // `name` has seen to it that names are ASCII.
-            visit(
-                str::from_utf8(name.bytes()).unwrap_or_default(),
-                value.bytes(),
-            );
+            visit(name, value);
         }
     }
 }

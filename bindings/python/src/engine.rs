@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 use serde_json::Value;
 
-use crate::access::{Decision, Facts, Lines};
+use crate::access::{Decision, Facts, Lines, Pairs};
 use crate::boundary::{Era, closed, detached, quick, waiting};
 use crate::convert::{json, object};
 use crate::options::{ManualClock, Options};
@@ -122,7 +122,7 @@ impl Engine {
         self.quick(py, |core| Ok(Snapshot::new(core.snapshot())))
     }
 
-    #[pyo3(signature = (peer, headers=None, *, local=None, websocket=false, tls=false, token=None,
+    #[pyo3(signature = (peer, headers=None, local=None, websocket=false, tls=false, token=None,
         password=None))]
     #[expect(
         clippy::too_many_arguments,
@@ -139,7 +139,8 @@ impl Engine {
         token: Option<&str>,
         password: Option<&str>,
     ) -> PyResult<Decision> {
-        let lines = Lines::new(headers)?;
+        let pairs = Pairs::new(headers)?;
+        let lines = Lines::new(&pairs)?;
         let facts = Facts {
             remote: peer,
             local,

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 use serde_json::Value;
 
-use crate::access::Lines;
+use crate::access::{Lines, Pairs};
 use crate::boundary::{Era, closed, detached, invalid, quick, waiting};
 use crate::convert::{milliseconds, object, seconds, word};
 use crate::engine::Engine;
@@ -273,9 +273,10 @@ impl Lease {
         wait: bool,
     ) -> PyResult<Option<Verdict>> {
         let lease = quick(py, || self.core())?;
-        let lines = Lines::new(headers)?;
+        let pairs = Pairs::new(headers)?;
+        let lines = Lines::new(&pairs)?;
         let lines = lines.texts();
-        let texts: Vec<(&str, &str)> = lines.iter().map(|(n, v)| (&**n, &**v)).collect();
+        let texts: Vec<(&str, &str)> = lines.iter().map(|(n, v)| (*n, &**v)).collect();
         let body = body.map(|body| body_text(py, body)).transpose()?;
         let signal = Signal {
             status,
@@ -392,9 +393,10 @@ pub(crate) fn classify<'py>(
     model: Option<&str>,
     now: Option<u64>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let lines = Lines::new(headers)?;
+    let pairs = Pairs::new(headers)?;
+    let lines = Lines::new(&pairs)?;
     let lines = lines.texts();
-    let texts: Vec<(&str, &str)> = lines.iter().map(|(n, v)| (&**n, &**v)).collect();
+    let texts: Vec<(&str, &str)> = lines.iter().map(|(n, v)| (*n, &**v)).collect();
     let body = body.map(|body| body_text(py, body)).transpose()?;
     let signal = Signal {
         status,

@@ -10,6 +10,7 @@ mod lease;
 mod oauth;
 mod options;
 mod profiles;
+mod report;
 mod snapshot;
 
 use pyo3::prelude::*;

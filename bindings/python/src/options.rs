@@ -28,7 +28,7 @@ impl Options {
     #[new]
     #[pyo3(signature = (*, config_path=None, config=None, state_dir=None, env=None,
         inherit_env=true, allow_exec=true, strict_env=false, require_access=false,
-        run_exec_always=false, deadline=None, auth_mode=None, token=None, password=None,
+        run_exec_always=false, tolerate_unresolved=false, deadline=None, auth_mode=None, token=None, password=None,
         manual_clock=None, own_addresses=None, own_addresses_fail=false))]
     #[expect(
         clippy::too_many_arguments,
@@ -45,6 +45,7 @@ impl Options {
         strict_env: bool,
         require_access: bool,
         run_exec_always: bool,
+        tolerate_unresolved: bool,
         deadline: Option<f64>,
         auth_mode: Option<&str>,
         token: Option<String>,
@@ -56,7 +57,8 @@ impl Options {
         let mut core = auth::Options::new()
             .strict_env(strict_env)
             .require_access(require_access)
-            .run_exec_always(run_exec_always);
+            .run_exec_always(run_exec_always)
+            .tolerate_unresolved(tolerate_unresolved);
         if config.is_some() && config_path.is_some() {
             return Err(crate::boundary::invalid(
                 py,

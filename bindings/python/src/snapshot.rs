@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 use serde_json::{Value, json};
 
-use crate::access::{Decision, Facts, Lines};
+use crate::access::{Decision, Facts, Lines, Pairs};
 use crate::boundary::quick;
 use crate::convert::object;
 
@@ -93,7 +93,8 @@ impl Snapshot {
         token: Option<&str>,
         password: Option<&str>,
     ) -> PyResult<Decision> {
-        let lines = Lines::new(headers)?;
+        let pairs = Pairs::new(headers)?;
+        let lines = Lines::new(&pairs)?;
         let facts = Facts {
             remote: peer,
             local,

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os as _os
 
 from . import _native
-from ._engine import Engine, Lease, OAuthFlow
+from ._engine import Engine, Lease, OAuthFlow, doctor
 from ._errors import (
     ArgumentError,
     AuthTimeoutError,
@@ -67,6 +67,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "classify",
+    "doctor",
 ]
 
 if hasattr(_os, "register_at_fork"):

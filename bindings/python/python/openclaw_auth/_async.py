@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ._engine import Headers, Path, Probe, Text, Transport
     from ._types import (
         ChatReply,
+        DoctorReport,
         LoginDone,
         ModelChoice,
         OAuthToken,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         ProfileList,
         ReloadReport,
         SecretRef,
+        StatusReport,
     )
 
 
@@ -112,6 +114,34 @@ class AsyncEngine(Reads):
     async def audit(self, *, allow_exec: bool = False) -> dict[str, Any]:
         """See Engine.audit()."""
         return await asyncio.to_thread(partial(self.sync.audit, allow_exec=allow_exec))
+
+    async def status(
+        self,
+        *,
+        agent: str | None = None,
+        providers: Sequence[str] | None = None,
+        warn_within: float | None = None,
+    ) -> StatusReport:
+        """See Engine.status()."""
+        call = partial(
+            self.sync.status, agent=agent, providers=providers, warn_within=warn_within
+        )
+        return await asyncio.to_thread(call)
+
+    async def doctor(
+        self,
+        *,
+        agent: str | None = None,
+        only: Sequence[str] | None = None,
+        skip: Sequence[str] | None = None,
+        deep: bool = False,
+        allow_exec: bool = False,
+    ) -> DoctorReport:
+        """See Engine.doctor()."""
+        call = partial(
+            self.sync.doctor, agent=agent, only=only, skip=skip, deep=deep, allow_exec=allow_exec
+        )
+        return await asyncio.to_thread(call)
 
     async def restore_redacted(self, proposed: Mapping[str, Any]) -> Any:
         """See Engine.restore_redacted()."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import _native
-from ._errors import ArgumentError
+from ._errors import ArgumentError, OpenClawAuthError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ._types import (
         ChatReply,
+        DoctorReport,
         Event,
         LeaseInfo,
         LoginDone,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         ProfileList,
         ReloadReport,
         SecretRef,
+        StatusReport,
         TokenRequest,
     )
 
@@ -93,15 +95,7 @@ class Reads:
         right where the server has refused or joined them. `token` and `password` were given by
         other means than a header. `tls` says that this program itself ended TLS.
         """
-        return self._core.authorize(
-            peer,
-            headers,
-            local=local,
-            websocket=websocket,
-            tls=tls,
-            token=token,
-            password=password,
-        )
+        return self._core.authorize(peer, headers, local, websocket, tls, token, password)
 
     def events(self) -> list[Event]:
         """Takes the events that wait, oldest first.
@@ -149,7 +143,10 @@ class Reads:
         raise TypeError(f"{type(self).__name__} cannot be pickled: it holds secrets")
 
     def __repr__(self) -> str:
-        state = "closed" if self._core.closed else f"generation={self._core.generation}"
+        try:
+            state = f"generation={self._core.generation}"
+        except OpenClawAuthError as error:  # closed, or from before a fork
+            state = error.code
         return f"<{type(self).__name__} {state}>"
 
 
@@ -223,6 +220,17 @@ class Engine(Reads):
         del config, env, token, password
         return cls(_native.Engine.open(options), log=log)
 
+    @classmethod
+    def _to_look_at(cls, config_path: Path | None, *, allow_exec: bool) -> Self:
+        """For status: secrets that do not resolve are reported, not refused."""
+        options = _native.Options(
+            config_path=config_path,
+            allow_exec=allow_exec,
+            run_exec_always=True,
+            tolerate_unresolved=True,
+        )
+        return cls(_native.Engine.open(options), log=False)
+
     def close(self) -> None:
         """Writes usage that waits for the stores, and lets go. Snapshots stay valid."""
         self._log()
@@ -253,6 +261,35 @@ class Engine(Reads):
     def audit(self, *, allow_exec: bool = False) -> dict[str, Any]:
         """Looks for plain secrets, references that do not resolve, and leftovers. Waits."""
         return self._core.audit(allow_exec)
+
+    def status(
+        self,
+        *,
+        agent: str | None = None,
+        providers: Sequence[str] | None = None,
+        warn_within: float | None = None,
+    ) -> StatusReport:
+        """Models, credentials and how long they last. Changes nothing and contacts nobody.
+
+        `warn_within` is how soon the end of a token is worth a warning, in seconds (default: a day).
+        """
+        return self._core.status(agent, providers, warn_within)
+
+    def doctor(
+        self,
+        *,
+        agent: str | None = None,
+        only: Sequence[str] | None = None,
+        skip: Sequence[str] | None = None,
+        deep: bool = False,
+        allow_exec: bool = False,
+    ) -> DoctorReport:
+        """Everything that is wrong with the installation, as it is on disk now. Changes nothing.
+
+        `deep` also contacts token endpoints and the running gateway; `allow_exec` runs exec
+        providers. The function doctor() examines an installation that cannot be opened.
+        """
+        return self._core.doctor(agent, only, skip, deep, allow_exec)
 
     def restore_redacted(self, proposed: Mapping[str, Any]) -> Any:
         """Puts back what Snapshot.config() has redacted. May hold literal secrets."""
@@ -464,6 +501,26 @@ class Engine(Reads):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def doctor(
+    config_path: Path | None = None,
+    *,
+    state_dir: Path | None = None,
+    env: Mapping[str, str | None] | None = None,
+    inherit_env: bool = True,
+    agent: str | None = None,
+    only: Sequence[str] | None = None,
+    skip: Sequence[str] | None = None,
+    deep: bool = False,
+    allow_exec: bool = False,
+) -> DoctorReport:
+    """Engine.doctor() for an installation that need not be able to open."""
+    options = _native.Options(
+        config_path=config_path, state_dir=state_dir, env=env, inherit_env=inherit_env
+    )
+    del env
+    return options.doctor(agent, only, skip, deep, allow_exec)
 
 
 def _label(ref: SecretRef | str | None) -> str | None:

@@ -8,6 +8,7 @@ from ._types import (
     Classification,
     DecisionInfo,
     Diagnostic,
+    DoctorReport,
     Event,
     LeaseInfo,
     LoginDone,
@@ -17,6 +18,7 @@ from ._types import (
     PreflightReport,
     ProfileList,
     ReloadReport,
+    StatusReport,
     Surface,
     TokenRequest,
 )
@@ -71,6 +73,7 @@ class Options:
         strict_env: bool = False,
         require_access: bool = False,
         run_exec_always: bool = False,
+        tolerate_unresolved: bool = False,
         deadline: float | None = None,
         auth_mode: str | None = None,
         token: str | None = None,
@@ -79,6 +82,14 @@ class Options:
         own_addresses: Sequence[str] | None = None,
         own_addresses_fail: bool = False,
     ) -> Options: ...
+    def doctor(
+        self,
+        agent: str | None,
+        only: Sequence[str] | None,
+        skip: Sequence[str] | None,
+        deep: bool,
+        allow_exec: bool,
+    ) -> DoctorReport: ...
 
 @final
 class Decision:
@@ -349,7 +360,6 @@ class Engine:
         self,
         peer: str | None,
         headers: _Headers | None = None,
-        *,
         local: str | None = None,
         websocket: bool = False,
         tls: bool = False,
@@ -365,6 +375,20 @@ class Engine:
         paths: Sequence[str] | None = None,
     ) -> PreflightReport: ...
     def audit(self, allow_exec: bool) -> dict[str, Any]: ...
+    def status(
+        self,
+        agent: str | None,
+        providers: Sequence[str] | None,
+        warn_within: float | None,
+    ) -> StatusReport: ...
+    def doctor(
+        self,
+        agent: str | None,
+        only: Sequence[str] | None,
+        skip: Sequence[str] | None,
+        deep: bool,
+        allow_exec: bool,
+    ) -> DoctorReport: ...
     def restore_redacted(self, proposed: Mapping[str, Any]) -> Any: ...
     def files_changed(self) -> bool: ...
     def events(self) -> list[Event]: ...

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+import sys
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired
+elif sys.version_info >= (3, 11):
+    from typing import NotRequired
 
 
 class SecretRef(TypedDict):
@@ -284,3 +289,123 @@ class DecisionInfo(TypedDict, total=False):
     penaltyMs: int
     wsCloseCode: int
     compatReason: str
+
+
+class EffectiveCredential(TypedDict):
+    """The credential that a provider's next request would use."""
+
+    kind: Literal["profiles", "env", "models.json", "missing"]
+    detail: str
+    profileId: NotRequired[str]
+    owner: NotRequired[Literal["own", "main"]]
+
+
+class ProviderStatus(TypedDict):
+    """A provider and its credentials."""
+
+    provider: str
+    effective: EffectiveCredential
+    profiles: dict[str, Any]
+    order: dict[str, Any]
+    env: NotRequired[dict[str, str]]
+    modelsJson: NotRequired[dict[str, str]]
+
+
+class UnusableProfile(TypedDict):
+    """What keeps a profile from being used."""
+
+    profileId: str
+    provider: str
+    kind: Literal["cooldown", "disabled"]
+    until: int
+    remainingMs: int
+    reason: NotRequired[str]
+    model: NotRequired[str]
+
+
+class AuthStatus(TypedDict):
+    """The credentials of an agent."""
+
+    storePath: str
+    inherit: str
+    shellEnvFallback: dict[str, Any]
+    providersWithOAuth: list[str]
+    missingProvidersInUse: list[str]
+    providers: list[ProviderStatus]
+    unusableProfiles: list[UnusableProfile]
+    oauth: dict[str, Any]
+
+
+class CheckReason(TypedDict):
+    """A reason for the answer of a check."""
+
+    severity: Literal["error", "warn"]
+    provider: str
+    status: str
+    message: str
+    profileId: NotRequired[str]
+    reasonCode: NotRequired[str]
+
+
+class CheckStatus(TypedDict):
+    """The answer of a check: 1 for expired or missing, 2 for ending soon, else 0."""
+
+    exitCode: int
+    reasons: list[CheckReason]
+    ignored: list[CheckReason]
+
+
+class Hint(TypedDict):
+    """What is worth knowing although nothing is wrong."""
+
+    id: str
+    provider: str
+    message: str
+    fix: NotRequired[str]
+
+
+class StatusReport(TypedDict):
+    """Models, credentials and how long they last: the document of `models status --json`."""
+
+    schemaVersion: int
+    configPath: str
+    agentId: str
+    agentDir: str | None
+    defaultModel: str
+    resolvedDefault: str
+    fallbacks: list[str]
+    imageModel: str | None
+    imageFallbacks: list[str]
+    modelConfig: NotRequired[dict[str, Any]]
+    aliases: dict[str, str]
+    allowed: list[str]
+    auth: AuthStatus
+    check: CheckStatus
+    hints: list[Hint]
+    diagnostics: list[Diagnostic]
+
+
+class DoctorFinding(TypedDict):
+    """Something that doctor found."""
+
+    checkId: str
+    severity: Literal["error", "warning", "info"]
+    message: str
+    fixable: bool
+    path: NotRequired[str]
+    line: NotRequired[int]
+    column: NotRequired[int]
+    agentId: NotRequired[str]
+    provider: NotRequired[str]
+    profileId: NotRequired[str]
+    fixHint: NotRequired[str]
+
+
+class DoctorReport(TypedDict):
+    """Everything that is wrong with an installation: the document of `doctor --json`."""
+
+    schemaVersion: int
+    ok: bool
+    checksRun: int
+    checksSkipped: int
+    findings: list[DoctorFinding]
