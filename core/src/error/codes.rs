@@ -1125,9 +1125,15 @@ codes! {
         InvalidArgument "invalid_argument"
             "An argument of a call is invalid."
             "Correct the call; this is a mistake in the calling program.";
+        Closed "closed"
+            "An engine, snapshot, lease or sign-in was used after it was closed."
+            "Open a new one; this is a mistake in the calling program.";
         ClockNotManual "clock_not_manual"
             "The clock of the engine is the machine's and cannot be moved."
             "Open the engine with a manual clock; it is meant for tests.";
+        EngineAfterFork "engine_after_fork"
+            "The process was forked after the engine was opened, and the child used it."
+            "Open the engine in the worker process, after the fork.";
         Panic "panic"
             "A defect inside the library was caught at its border; the engine stays usable."
             "Report it with the message.";
