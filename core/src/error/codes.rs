@@ -1019,6 +1019,9 @@ codes! {
         RefreshUnavailable "refresh_unavailable"
             "The OAuth token has run out and nothing here can refresh it."
             "Log in again, or give the engine a refresher for the provider.";
+        WouldBlock "would_block"
+            "The call would have to wait, and was told not to."
+            "Make the call that waits, off the event loop.";
         UnknownAgent "unknown_agent"
             "There is no agent with this id."
             "Check the id against agents.list.";
@@ -1065,6 +1068,9 @@ codes! {
         ClockNotManual "clock_not_manual"
             "The clock of the engine is the machine's and cannot be moved."
             "Open the engine with a manual clock; it is meant for tests.";
+        EngineClosed "engine_closed"
+            "The engine, snapshot or lease was used after it had been closed."
+            "Close it when nothing uses it any more.";
         Panic "panic"
             "A defect inside the library was caught at its border; the engine stays usable."
             "Report it with the message.";

@@ -1,0 +1,21 @@
+// The same classes as with require().
+import api from './index.cjs';
+
+export const {
+  Decision,
+  Engine,
+  Lease,
+  Login,
+  OpenClawAuthError,
+  Snapshot,
+  applyCredential,
+  createFetch,
+  fastifyAuth,
+  guard,
+  guardFetch,
+  guardUpgrade,
+  honoAuth,
+  middleware,
+  refuse,
+  version,
+} = api;
