@@ -98,14 +98,14 @@ fastifyAuth[Symbol.for('skip-override')] = true;
 fastifyAuth[Symbol.for('fastify.display-name')] = 'openclaw-auth';
 
 /**
- * A handler of fetch style, `(request, ...rest) => Response`. `facts(request, ...rest)` says who is
- * at the other end: `{ remote, local? }`, or an IncomingMessage of node:http.
+ * A handler of fetch style, called with `(request, decision, ...rest)`. `facts(request, ...rest)`
+ * says who is at the other end: `{ remote, local? }`, or an IncomingMessage of node:http.
  */
 function guardFetch(engine, handler, facts) {
   const judge = fetchJudge(engine, facts);
   return async function openclawAuth(request, ...rest) {
     const decision = judge(request, ...rest);
-    return decision.allowed ? handler(request, ...rest, decision) : refused(decision);
+    return decision.allowed ? handler(request, decision, ...rest) : refused(decision);
   };
 }
 
