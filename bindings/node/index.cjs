@@ -4,7 +4,7 @@ const { Decision } = require('./lib/access.cjs');
 const { Engine } = require('./lib/engine.cjs');
 const { OpenClawAuthError } = require('./lib/errors.cjs');
 const { applyCredential, createFetch } = require('./lib/fetch.cjs');
-const { Lease } = require('./lib/lease.cjs');
+const { Lease, classify } = require('./lib/lease.cjs');
 const { Login } = require('./lib/login.cjs');
 const { fastifyAuth, guard, guardFetch, guardUpgrade, honoAuth, middleware, refuse } = require('./lib/middleware.cjs');
 const { Snapshot } = require('./lib/snapshot.cjs');
@@ -18,6 +18,7 @@ module.exports = {
   OpenClawAuthError,
   Snapshot,
   applyCredential,
+  classify,
   createFetch,
   fastifyAuth,
   guard,

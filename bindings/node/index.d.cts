@@ -202,6 +202,9 @@ export interface Classification {
   rule: string;
 }
 
+/** What a failure means, without a lease. `at` is the time in milliseconds since 1970 (default: now). */
+export function classify(outcome: Outcome, at?: number): Classification;
+
 /** One step of a chain. */
 export interface Attempt {
   candidateId: string;
@@ -600,6 +603,8 @@ export class Engine {
   restoreRedactedSync(config: Json): Json;
   /** Whether a file behind the configuration has changed since it was loaded. */
   filesChanged(): boolean;
+  /** For tests: moves the manual clock. */
+  clockAdvance(ms: number): void;
   /** Takes the events that wait. */
   events(): EngineEvent[];
   /** Adds secret surfaces of the program's own; they count from the next reload. */

@@ -9,6 +9,7 @@ export const {
   OpenClawAuthError,
   Snapshot,
   applyCredential,
+  classify,
   createFetch,
   fastifyAuth,
   guard,

@@ -14,6 +14,7 @@ const given = (fields = {}) => fields;
 /** Methods that take microseconds, or a few questions to the file system: synchronous only. */
 const QUICK = {
   addRules: (rules) => ({ rules }),
+  clockAdvance: (ms) => ({ ms }),
   envCandidates: (provider) => ({ provider }),
   events: none,
   exportSessions: none,

@@ -118,6 +118,11 @@ class Lease {
   }
 }
 
+/** What a failure means, without a lease. `at` is the time, for hints that are points in time. */
+function classify(outcome, at = Date.now()) {
+  return JSON.parse(call(native.classify, json(normal(outcome)), at));
+}
+
 function succeeded(outcome) {
   const { status } = outcome;
   return status >= 200 && status < 400 && FAILURE.every((key) => outcome[key] == null);
@@ -141,4 +146,4 @@ function bodyText(body) {
   return ArrayBuffer.isView(body) ? Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString() : json(body);
 }
 
-module.exports = { Lease };
+module.exports = { Lease, classify };

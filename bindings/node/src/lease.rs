@@ -5,7 +5,8 @@ use std::sync::Arc;
 use napi::bindgen_prelude::{AsyncTask, Buffer, External};
 use napi_derive::napi;
 use openclaw_auth::{
-    Code, Error, Lease, LeaseRequest, Pin, Reason, Result, SessionEntry, Signal, Transport, Verdict,
+    Classification, Code, Error, Lease, LeaseRequest, Pin, Reason, Result, SessionEntry, Signal,
+    Transport, Verdict,
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -183,29 +184,47 @@ fn look<T>(held: &Held, read: impl FnOnce(&Lease) -> T) -> Result<T> {
     }
 }
 
-fn report(held: &Held, outcome: &str) -> Result<String> {
-    let fields = Fields::read(outcome, OUTCOME)?;
-    let headers = fields.pairs("headers")?;
+/// What a failure means, without a lease.
+#[napi(catch_unwind)]
+pub(crate) fn classify(outcome: String, now_ms: f64) -> napi::Result<String> {
+    guard(|| {
+        let fields = Fields::read(&outcome, OUTCOME)?;
+        let headers = fields.pairs("headers")?;
+        Ok(
+            Classification::of(&signal(&fields, &headers)?, now_ms as u64)
+                .to_json()
+                .to_string(),
+        )
+    })
+}
+
+fn signal<'f>(fields: &'f Fields, headers: &'f [(&'f str, &'f str)]) -> Result<Signal<'f>> {
     let status = fields.count("status")?;
-    let signal = Signal {
+    Ok(Signal {
         status: status.and_then(|status| u16::try_from(status).ok()),
         code: fields.text("code")?,
         kind: fields.text("type")?,
         message: fields.text("message")?,
         body: fields.text("body")?,
-        headers: &headers,
+        headers,
         transport: fields.word("transport", Transport::parse)?,
         provider: fields.text("provider")?,
         model: fields.text("model")?,
         reason: fields.word("reason", Reason::parse)?,
-    };
+    })
+}
+
+fn report(held: &Held, outcome: &str) -> Result<String> {
+    let fields = Fields::read(outcome, OUTCOME)?;
+    let headers = fields.pairs("headers")?;
+    let signal = signal(&fields, &headers)?;
     let says_nothing = signal.code.is_none()
         && signal.kind.is_none()
         && signal.message.is_none()
         && signal.body.is_none()
         && signal.transport.is_none()
         && signal.reason.is_none();
-    if says_nothing && status.is_none() {
+    if says_nothing && signal.status.is_none() {
         return Err(invalid("outcome", "an object that says what happened"));
     }
     let lease = take(held)?;
@@ -213,7 +232,11 @@ fn report(held: &Held, outcome: &str) -> Result<String> {
         put_back(held, lease);
         verdict.map(|verdict| verdict.to_string())
     };
-    if says_nothing && status.is_some_and(|status| (200..400).contains(&status)) {
+    if says_nothing
+        && signal
+            .status
+            .is_some_and(|status| (200..400).contains(&status))
+    {
         let done = lease.succeed(&headers).map(|()| json!({"kind": "done"}));
         return ended(lease, done);
     }
