@@ -27,5 +27,7 @@ const library = artifact.filenames.find((name) => /\.(?:so|dylib|dll)$/.test(nam
 const addon = join(here, `openclaw-auth.${lib.platform()}.node`);
 // Replaced in one step: a program may have the old one loaded.
 copyFileSync(library, `${addon}.new`);
+// Debug information is four fifths of the file; without `strip` it stays.
+if (dev) spawnSync('strip', ['--strip-debug', `${addon}.new`], { stdio: 'ignore' });
 renameSync(`${addon}.new`, addon);
 console.log(addon);
