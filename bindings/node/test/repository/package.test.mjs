@@ -1,7 +1,9 @@
 // What can only be seen from the repository: sources, types, and what is published.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
@@ -80,9 +82,8 @@ test('what is published finds its platform', (t) => {
   assert.throws(run, /openclaw-auth has no compiled part for/);
 });
 
-test('the example of the README works in a clean project', (t) => {
+test('the examples of both READMEs work in a clean project', async (t) => {
   const project = scratch(t);
-  const [, code] = readFileSync(join(here, 'README.md'), 'utf8').match(/```js\n([^]*?)```/);
   npm(here, 'pack', '--silent', '--pack-destination', project);
   const [tarball] = readdirSync(project);
   writeFileSync(join(project, 'package.json'), '{ "private": true, "type": "module" }');
@@ -90,21 +91,37 @@ test('the example of the README works in a clean project', (t) => {
   mkdirSync(join(project, 'home'));
   const config = { gateway: { auth: { mode: 'token', token: 'the-long-token' } } };
   writeFileSync(join(project, 'home/openclaw.json'), JSON.stringify(config), { mode: 0o600 });
-  writeFileSync(join(project, 'example.mjs'), code);
-  // The provider and the caller stand around the example.
-  const around = `
-    import { createServer } from 'node:http';
-    const provider = createServer((request, response) => response.end(request.headers.authorization)).listen(0, '127.0.0.1');
-    const { fetch: real, Request } = globalThis;
-    globalThis.fetch = (request) => real(\`http://127.0.0.1:\${provider.address().port}\`, { headers: request.headers });
-    await import('./example.mjs');
-    for (const token of ['the-long-token', 'wrong']) {
-      const answer = await real('http://127.0.0.1:18789', { headers: { authorization: \`Bearer \${token}\` } });
-      console.log(answer.status, await answer.text());
-    }
-    process.exit();`;
-  writeFileSync(join(project, 'around.mjs'), around);
-  const env = { PATH: process.env.PATH, HOME: join(project, 'home'), OPENCLAW_STATE_DIR: join(project, 'home'), OPENAI_API_KEYS: 'sk-a,sk-b' };
-  const said = execFileSync(process.execPath, ['around.mjs'], { cwd: project, env, encoding: 'utf8' });
-  assert.match(said, /^200 you: Bearer sk-a\n401 \{"error":/);
+  for (const readme of ['README.md', '../../README.md']) {
+    const [, code] = readFileSync(join(here, readme), 'utf8').match(/```js\n([^]*?)```/);
+    const port = await freePort();
+    assert.match(code, /18789/);
+    writeFileSync(join(project, 'example.mjs'), code.replace('18789', port));
+    writeFileSync(join(project, 'around.mjs'), AROUND.replace('18789', port));
+    const home = join(project, 'home');
+    const env = { PATH: process.env.PATH, HOME: home, OPENCLAW_STATE_DIR: home, OPENAI_API_KEYS: 'sk-a,sk-b' };
+    const said = execFileSync(process.execPath, ['around.mjs'], { cwd: project, env, encoding: 'utf8' });
+    assert.match(said, /^200 you: Bearer sk-a\n401 \{"error":/, readme);
+  }
 });
+
+// The provider and the caller stand around the example.
+const AROUND = `
+  import { createServer } from 'node:http';
+  const provider = createServer((request, response) => response.end(request.headers.authorization)).listen(0, '127.0.0.1');
+  const { fetch: real, Request } = globalThis;
+  globalThis.fetch = (request) => real(\`http://127.0.0.1:\${provider.address().port}\`, { headers: request.headers });
+  await import('./example.mjs');
+  for (const token of ['the-long-token', 'wrong']) {
+    const answer = await real('http://127.0.0.1:18789', { headers: { authorization: \`Bearer \${token}\` } });
+    console.log(answer.status, await answer.text());
+  }
+  process.exit();`;
+
+async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address();
+  server.close();
+  await once(server, 'close');
+  return String(port);
+}
