@@ -31,7 +31,7 @@ pub use engine::{
 pub use error::{Class, Code, CodeInfo, Error, FailureScope, Kind, Reason, Result};
 pub use host::Host;
 pub use json::Path;
-pub use keys::{Classification, Signal, Transport};
+pub use keys::{Classification, Signal, Transport, env_variable};
 pub use oauth::{
     LoginFlow, TokenProblem, check_setup_token, clean_pasted, parse_duration, profile_slug,
 };
@@ -45,7 +45,7 @@ pub use secrets::{
 };
 pub use sessions::{Directive, ModelRef, Pin, PinSource, SessionEntry};
 pub use snapshot::{Snapshot, SurfaceInfo};
-pub use text::{CText, REDACTED, SecretText, mask};
+pub use text::{CText, REDACTED, SecretText, mask, suggestions};
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

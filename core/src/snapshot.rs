@@ -13,8 +13,8 @@ use crate::error::{Code, Error, Result};
 use crate::host::{Clock, Interfaces};
 use crate::json::{Path, lookup};
 use crate::secrets::{
-    Attempt, Diagnostic, Entry, Loaded, Origin, ProviderReport, SecretRef, SecretValue, Selection,
-    State, is_sensitive_key, wipe,
+    Attempt, Diagnostic, Entry, Failure, Loaded, Origin, ProviderReport, SecretRef, SecretValue,
+    Selection, State, is_sensitive_key, wipe,
 };
 use crate::text::{REDACTED, SecretText};
 
@@ -32,6 +32,9 @@ pub struct Snapshot {
     inactive_literals: BTreeMap<String, SecretText>,
     issues: Vec<Issue>,
     diagnostics: Vec<Diagnostic>,
+    failures: Vec<Failure>,
+    /// Path and label of references whose programs were not run.
+    unchecked: BTreeMap<String, String>,
     selections: Vec<Selection>,
     providers: Vec<ProviderReport>,
     pub(crate) env: EnvView,
@@ -83,6 +86,12 @@ impl Snapshot {
             inactive_literals: activated.inactive_literals,
             issues: source.issues,
             diagnostics: activated.diagnostics,
+            failures: activated.failures,
+            unchecked: activated
+                .unchecked_paths
+                .into_iter()
+                .map(|(path, reference)| (path, reference.to_string()))
+                .collect(),
             selections: activated.selections,
             providers: activated.reports,
             env: source.env,
@@ -210,6 +219,17 @@ impl Snapshot {
         &self.diagnostics
     }
 
+    /// Active secrets that did not resolve, sorted; empty unless
+    /// [`Options::tolerate_unresolved`](crate::Options::tolerate_unresolved) was set.
+    pub fn failures(&self) -> &[Failure] {
+        &self.failures
+    }
+
+    /// Paths and labels of references whose programs were only checked, not run.
+    pub(crate) fn unchecked(&self) -> &BTreeMap<String, String> {
+        &self.unchecked
+    }
+
     /// The provider in use of a selection group (`web-search`, `web-fetch`).
     pub fn selection(&self, group: &str) -> Option<&Selection> {
         self.selections.iter().find(|known| known.group() == group)
@@ -254,6 +274,7 @@ impl Snapshot {
             && self.selections == other.selections
             && self.issues == other.issues
             && self.diagnostics == other.diagnostics
+            && self.failures == other.failures
             && self.env == other.env
             && self.places == other.places
     }

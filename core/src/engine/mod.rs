@@ -13,6 +13,7 @@ mod profiles;
 mod refresh;
 mod report;
 mod routes;
+mod scene;
 mod tools;
 mod trial;
 mod watch;
@@ -45,6 +46,7 @@ use preflight::preflight;
 pub use preflight::{PreflightReport, Proposal};
 pub use refresh::{RefreshFailure, RefreshRequest, Refreshed, Refresher, TokenLife};
 use routes::Router;
+pub(crate) use scene::{Key, KeySource, Scene};
 pub use tools::{ApplyOptions, AuditOptions, RefResolver};
 pub use watch::{WatchStamp, WatchStep, Watcher};
 
@@ -336,10 +338,13 @@ impl Activation<'_> {
             stop,
             only: None,
         };
-        let attempt = loaded
-            .attempt(host, &activate)
-            .into_result()
-            .map_err(|failure| failure.into_error())?;
+        let attempt = loaded.attempt(host, &activate);
+        let attempt = match options.tolerates_unresolved() {
+            true => attempt,
+            false => attempt
+                .into_result()
+                .map_err(|failure| failure.into_error())?,
+        };
         Snapshot::build(loaded, attempt, self.access, previous)
     }
 }

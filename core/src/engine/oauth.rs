@@ -429,6 +429,14 @@ impl Engine {
         externals.login(&self.host, &scene.env, program).is_some()
     }
 
+    /// When the login of another program ends, in milliseconds since 1970.
+    pub(crate) fn external_expiry(&self, program: &str) -> Option<u64> {
+        let scene = self.oauth.scene.load_full();
+        let externals = self.oauth.refresher.externals();
+        let login = externals.login(&self.host, &scene.env, program)?;
+        Some(login.expires_ms)
+    }
+
     /// Ids of the providers that can be signed in to or refreshed.
     pub fn oauth_providers(&self) -> Vec<String> {
         let scene = self.oauth.scene.load();

@@ -25,6 +25,8 @@ pub struct Options {
     strict_env: bool,
     deadline_ms: Option<u64>,
     no_exec_gate: bool,
+    without_exec: bool,
+    tolerate_unresolved: bool,
     overrides: Overrides,
     needs_access: bool,
     registry: Registry,
@@ -90,6 +92,21 @@ impl Options {
     /// are seen at once (default: they are not run).
     pub fn run_exec_always(mut self, always: bool) -> Self {
         self.no_exec_gate = always;
+        self
+    }
+
+    /// Runs no exec provider; their references stay unresolved, which is no error (default: they
+    /// are run).
+    pub fn without_exec(mut self, without: bool) -> Self {
+        self.without_exec = without;
+        self
+    }
+
+    /// Opens although active secrets do not resolve; they are then absent, and
+    /// [`Snapshot::failures`](crate::Snapshot::failures) lists them. For tools that look at an
+    /// installation or mend it (default: an error).
+    pub fn tolerate_unresolved(mut self, tolerate: bool) -> Self {
+        self.tolerate_unresolved = tolerate;
         self
     }
 
@@ -198,10 +215,15 @@ impl Options {
     }
 
     pub(super) fn exec_mode(&self) -> ExecMode {
-        match self.no_exec_gate {
-            true => ExecMode::Always,
-            false => ExecMode::Gated,
+        match (self.without_exec, self.no_exec_gate) {
+            (true, _) => ExecMode::Check,
+            (false, true) => ExecMode::Always,
+            (false, false) => ExecMode::Gated,
         }
+    }
+
+    pub(super) fn tolerates_unresolved(&self) -> bool {
+        self.tolerate_unresolved
     }
 
     pub(super) fn registry_copy(&self) -> Registry {

@@ -393,6 +393,9 @@ codes! {
             "Give clients its fingerprint, or use a certificate that they can verify.";
     }
     Config Failure {
+        ConfigChanged "config_changed"
+            "A configuration file changed while the command ran; nothing was written."
+            "Run the command again.";
         ConfigWriteFailed "config_write_failed"
             "The configuration file could not be written; the old content is intact."
             "Check owner and permissions of the file and its folder.";
@@ -815,6 +818,15 @@ codes! {
         WebsocketRequired "websocket_required"
             "The route opens a WebSocket, and the request is no such handshake."
             "Make the proxy pass Upgrade and Connection on, and use HTTP/1.1 for this route.";
+        Cancelled "cancelled"
+            "A person ended the command; nothing was written."
+            "Run the command again.";
+        EmptyInput "empty_input"
+            "The command was given no value."
+            "Paste the value, or send it to standard input.";
+        UnknownMethod "unknown_method"
+            "The provider has no such way to sign in."
+            "Choose one of the methods that the message lists.";
         UsageError "usage_error"
             "The command line cannot be understood."
             "Run the command with --help.";
@@ -975,6 +987,9 @@ codes! {
         StoreOpenToOthers "STORE_OPEN_TO_OTHERS"
             "Other users can read the profile store."
             "Run chmod 600 on the file.";
+        StoreRejectedEntry "STORE_REJECTED_ENTRY"
+            "A stored profile has no type, no provider, or another shape, and is not used."
+            "Correct or remove the entry.";
         StoreVersionNewer "STORE_VERSION_NEWER"
             "The profile store says that a newer format is in it; it is read as far as it is known."
             "Update this library.";
@@ -1022,6 +1037,9 @@ codes! {
         WouldBlock "would_block"
             "The call would have to wait, and was told not to."
             "Make the call that waits, off the event loop.";
+        UnknownProvider "unknown_provider"
+            "There is no model provider with this id."
+            "Check the spelling, or describe the provider in the settings.";
         UnknownAgent "unknown_agent"
             "There is no agent with this id."
             "Check the id against agents.list.";

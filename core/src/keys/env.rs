@@ -175,11 +175,55 @@ const NOT_KEYS: &[&str] = &[
     "TTL",
 ];
 
+/// Providers whose variables have the names that their ids suggest.
+const DERIVED: &[&str] = &[
+    "azure-openai",
+    "brave",
+    "byteplus",
+    "cerebras",
+    "cloudflare-ai-gateway",
+    "deepgram",
+    "deepseek",
+    "exa",
+    "firecrawl",
+    "groq",
+    "kilocode",
+    "litellm",
+    "mistral",
+    "modelstudio",
+    "moonshot",
+    "nvidia",
+    "ollama",
+    "openai",
+    "openrouter",
+    "qianfan",
+    "sglang",
+    "synthetic",
+    "tavily",
+    "together",
+    "venice",
+    "vllm",
+    "voyage",
+    "xai",
+    "xiaomi",
+];
+
+/// Every provider that the table knows.
+pub(crate) fn known_providers() -> impl Iterator<Item = &'static str> {
+    let rows = TABLE.iter().flat_map(|row| row.providers.iter().copied());
+    rows.chain(DERIVED.iter().copied())
+}
+
 /// The name of the variable to recommend to somebody who has no key for a provider.
 pub(crate) fn first_variable(provider: &str, routing: &Routing) -> String {
     let (_, prefixes) = places(provider, routing);
     let prefix = prefixes.first().map_or("", String::as_str);
     format!("{prefix}_API_KEY")
+}
+
+/// The name of the variable that usually holds a provider's key, such as `OPENAI_API_KEY`.
+pub fn env_variable(provider: &str) -> String {
+    first_variable(provider, &Routing::default())
 }
 
 /// The table row of a provider and its prefixes.

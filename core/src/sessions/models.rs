@@ -362,7 +362,7 @@ fn unrecognised(text: &str) -> Error {
 }
 
 /// A setting that is a model, or an object of primary and fallbacks.
-fn choice(value: Option<&Value>) -> (Option<String>, Option<Vec<String>>) {
+pub(crate) fn choice(value: Option<&Value>) -> (Option<String>, Option<Vec<String>>) {
     let text = |value: &Value| {
         value
             .as_str()
