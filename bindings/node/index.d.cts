@@ -451,6 +451,42 @@ export interface OrderInfo {
   source: string;
 }
 
+/** Models, credentials and how long they last: the document of `openclaw-auth models status`. */
+export interface StatusReport {
+  schemaVersion: number;
+  configPath: string;
+  agentId: string;
+  agentDir: string;
+  defaultModel: string;
+  resolvedDefault: string;
+  fallbacks: string[];
+  imageModel: string | null;
+  imageFallbacks: string[];
+  aliases: { [alias: string]: string };
+  allowed: string[];
+  auth: {
+    storePath: string;
+    inherit: string;
+    providersWithOAuth: string[];
+    missingProvidersInUse: string[];
+    providers: ({ provider: string } & { [key: string]: Json })[];
+    unusableProfiles: { [key: string]: Json }[];
+    oauth: { warnAfterMs: number; profiles: { [key: string]: Json }[]; providers: { [key: string]: Json }[] };
+    shellEnvFallback: { enabled: boolean; appliedKeys: string[] };
+  };
+  check: { exitCode: number; reasons: Json[]; ignored: Json[] };
+  hints: Json[];
+  diagnostics: Json[];
+}
+
+interface StatusOptions {
+  agent?: string;
+  /** Only these providers (default: all). */
+  providers?: string[];
+  /** How soon the end of a token is worth a warning, in milliseconds (default: a day). */
+  warnWithinMs?: number;
+}
+
 /** A key or token to be stored. */
 export interface NewProfile {
   agent?: string;
@@ -592,6 +628,9 @@ export class Engine {
   /** Tries a configuration without using it; without a text the one on disk. */
   preflight(options?: { text?: string; allowExec?: boolean; paths?: string[] } & Abortable): Promise<PreflightReport>;
   preflightSync(options?: { text?: string; allowExec?: boolean; paths?: string[] }): PreflightReport;
+  /** Reports models and credentials without contacting anybody. */
+  status(options?: StatusOptions & Abortable): Promise<StatusReport>;
+  statusSync(options?: StatusOptions): StatusReport;
   /** Looks for plain secrets, references that do not resolve, and leftovers. */
   audit(options?: { allowExec?: boolean } & Abortable): Promise<{ [key: string]: Json }>;
   auditSync(options?: { allowExec?: boolean }): { [key: string]: Json };

@@ -50,6 +50,7 @@ const SLOW = {
   removeProfile: given,
   restoreRedacted: (config, options) => ({ ...options, config }),
   setOrder: given,
+  status: given,
   targets: given,
 };
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use napi::bindgen_prelude::AsyncTask;
 use napi_derive::napi;
+use openclaw_auth::report::StatusOptions;
 use openclaw_auth::{
     AuditOptions, Clear, CredentialKind, Event, ModelChoice, NewCredential, OauthToken,
     ProfileMaterial, Proposal, Result, SecretRef, SecretText, SessionEntry,
@@ -287,6 +288,19 @@ const METHODS: &[Method] = &[
         shared.core.set_session(fields.need("session")?, entry);
         Ok(Value::Null)
     }),
+    row(
+        "status",
+        &["agent", "providers", "warnWithinMs"],
+        |shared, fields| {
+            let mut options = StatusOptions::default();
+            options.agent = fields.text("agent")?.map(str::to_owned);
+            options.providers = fields.texts("providers")?.map(owned).unwrap_or_default();
+            if let Some(ms) = fields.count("warnWithinMs")? {
+                options.warn_within_ms = ms;
+            }
+            Ok(shared.core.status(&options)?.to_json())
+        },
+    ),
     row("targets", &["empty"], |shared, fields| {
         let targets = shared
             .options

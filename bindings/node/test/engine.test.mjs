@@ -146,6 +146,16 @@ test('configurations are tried without being used', async (t) => {
   assert.deepEqual(await engine.restoreRedacted(shown), engine.restoreRedactedSync(shown));
 });
 
+test('the status names credentials and shows none', async (t) => {
+  const engine = await open(t, { agents: { defaults: { model: { primary: 'openai/gpt-a' } } } }, { env: { OPENAI_API_KEY: 'sk-canary-0123456789' } });
+  const status = await engine.status();
+  assert.equal(status.resolvedDefault, 'openai/gpt-a');
+  assert.deepEqual(status.auth.providers.map(({ provider }) => provider), ['openai']);
+  assert.doesNotMatch(JSON.stringify(status), /canary/);
+  assert.deepEqual(engine.statusSync({ providers: ['openai'] }).auth.missingProvidersInUse, []);
+  await assert.rejects(engine.status({ agent: 'nobody' }), { code: 'unknown_agent' });
+});
+
 test('a host adds secret surfaces of its own', async (t) => {
   const engine = await open(t, { mychat: { token: '${CHAT}' } }, { env: { CHAT: 'secret' }, rules: [{ id: 'mychat', pattern: 'mychat.token' }] }).catch((error) => error);
   if (engine instanceof OpenClawAuthError) assert.fail(JSON.stringify(engine));
