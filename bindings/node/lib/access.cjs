@@ -8,9 +8,11 @@ const WEB_SOCKET = 1;
 const TLS = 2;
 const NO_REQUEST = 4;
 
-// What a header line is to a decision; both may hold.
+// What a header line is to a decision; several may hold.
 const WANTED = 1;
 const UPGRADE = 2;
+/** What HTTP/2 has instead of `Host`. */
+const AUTHORITY = 4;
 
 /** Most names that are remembered; more come from somebody who plays with them. */
 const MOST_NAMES = 1000;
@@ -85,7 +87,7 @@ class Access {
         if (kind === undefined) kind = this.#classify(name);
         if (kind === 0) continue;
         if (kind & WANTED) {
-          packed += `${name}\0${raw[i + 1]}\0`;
+          packed += `${kind & AUTHORITY ? 'Host' : name}\0${raw[i + 1]}\0`;
           parts += 2;
         }
         if (kind & UPGRADE && raw[i + 1].toLowerCase() === 'websocket') asked |= WEB_SOCKET;
@@ -115,10 +117,14 @@ class Access {
   }
 
   #classify(name) {
+    if (name === ':authority') return this.#remember(name, WANTED | AUTHORITY);
     // Look-alikes count as the name itself.
     const folded = name.toLowerCase().replace(/[^a-z0-9]/g, '-');
     const wanted = this.#exact.has(folded) || this.#prefixes.some((prefix) => folded.startsWith(prefix));
-    const kind = (wanted ? WANTED : 0) | (folded === 'upgrade' ? UPGRADE : 0);
+    return this.#remember(name, (wanted ? WANTED : 0) | (folded === 'upgrade' ? UPGRADE : 0));
+  }
+
+  #remember(name, kind) {
     if (this.#names.size >= MOST_NAMES) this.#names.clear();
     this.#names.set(name, kind);
     return kind;

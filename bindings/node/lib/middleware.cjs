@@ -34,6 +34,11 @@ async function served(decision, stream) {
 /** Answers a request of node:http that may not come in. */
 async function refuse(response, decision) {
   if (!(await served(decision, response))) return;
+  // Somebody before has begun another answer, which must not go on.
+  if (response.headersSent) {
+    response.destroy();
+    return;
+  }
   response.writeHead(decision.httpStatus, refusalHeaders(decision));
   response.end(decision.body);
 }

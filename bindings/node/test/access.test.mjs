@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, request as httpRequest } from 'node:http';
+import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2';
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import { serve } from '@hono/node-server';
@@ -123,6 +124,31 @@ test('node:http', async (t) => {
   const engine = await open(t, BEHIND_PROXY);
   const handler = guard(engine, (request, response) => response.end(`hello ${request.openclawAuth.user}`));
   await checkServer(await listen(t, createServer(handler)));
+});
+
+test('node:http2, by its compatible part', async (t) => {
+  const engine = await open(t, BEHIND_PROXY);
+  const server = createHttp2Server(guard(engine, (request, response) => response.end(`hello ${request.openclawAuth.user}`)));
+  const url = await listen(t, server);
+  const client = connectHttp2(url);
+  t.after(() => client.destroy());
+  const ask = async (headers) => {
+    const stream = client.request({ ':path': '/', ...headers });
+    const [answer] = await once(stream, 'response');
+    return [answer[':status'], Buffer.concat(await stream.toArray()).toString()];
+  };
+  // Let in only because the name of the host, which comes as :authority, is passed on.
+  assert.deepEqual(await ask({ 'x-forwarded-user': 'nick' }), [200, 'hello nick']);
+  assert.equal((await ask({ 'x-forwarded-user': 'eve' }))[0], 403);
+  assert.equal((await ask({ 'x-forwarded-user': ['nick', 'nick'] }))[0], 400);
+});
+
+test('an answer that has begun is not made another', async (t) => {
+  const url = await listen(t, (request, response) => {
+    response.write('begun');
+    refuse(response, { penaltyMs: 0, httpStatus: 403, body: '{}' });
+  });
+  await assert.rejects(fetch(url).then((answer) => answer.text()));
 });
 
 test('Express 5', async (t) => {
