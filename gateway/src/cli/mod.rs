@@ -2,6 +2,8 @@
 
 mod args;
 mod call;
+mod codes;
+mod completion;
 mod doctor;
 mod gateway;
 mod interrupt;
@@ -37,6 +39,10 @@ const TREE: &[Node] = &[
     secrets::NODE,
     security::NODE,
     gateway::NODE,
+    codes::NODE,
+    completion::NODE,
+    completion::MAN,
+    completion::VALUES,
 ];
 
 /// Runs the command line of the process.
