@@ -2,6 +2,9 @@
 
 mod args;
 mod call;
+mod codes;
+mod completion;
+mod doctor;
 mod gateway;
 mod interrupt;
 mod logger;
@@ -30,7 +33,17 @@ use self::output::{print, print_error};
 use self::tree::{Node, Outcome, find};
 
 /// Every command.
-const TREE: &[Node] = &[models::NODE, secrets::NODE, security::NODE, gateway::NODE];
+const TREE: &[Node] = &[
+    models::NODE,
+    doctor::NODE,
+    secrets::NODE,
+    security::NODE,
+    gateway::NODE,
+    codes::NODE,
+    completion::NODE,
+    completion::MAN,
+    completion::VALUES,
+];
 
 /// Runs the command line of the process.
 pub(crate) fn main() -> ExitCode {
