@@ -49,7 +49,7 @@ pub(crate) enum KeySource {
 
 impl Engine {
     /// Ids of the configured agents, the main one first.
-    pub(crate) fn agent_ids(&self) -> Vec<String> {
+    pub fn agents(&self) -> Vec<String> {
         known_agents(&self.router.routes())
     }
 

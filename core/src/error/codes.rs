@@ -1064,6 +1064,9 @@ codes! {
         RefreshUnavailable "refresh_unavailable"
             "The OAuth token has run out and nothing here can refresh it."
             "Log in again, or give the engine a refresher for the provider.";
+        WouldBlock "would_block"
+            "The call would have to wait, and was told not to."
+            "Make the call that waits, off the event loop.";
         UnknownProvider "unknown_provider"
             "There is no model provider with this id."
             "Check the spelling, or describe the provider in the settings.";
@@ -1134,6 +1137,9 @@ codes! {
         EngineAfterFork "engine_after_fork"
             "The process was forked after the engine was opened, and the child used it."
             "Open the engine in the worker process, after the fork.";
+        EngineClosed "engine_closed"
+            "The engine, snapshot or lease was used after it had been closed."
+            "Close it when nothing uses it any more.";
         Panic "panic"
             "A defect inside the library was caught at its border; the engine stays usable."
             "Report it with the message.";

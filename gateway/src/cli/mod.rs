@@ -3,6 +3,8 @@
 mod agents;
 mod args;
 mod call;
+mod codes;
+mod completion;
 mod doctor;
 mod edits;
 mod gateway;
@@ -45,6 +47,10 @@ const TREE: &[Node] = &[
     store::NODE,
     doctor::NODE,
     gateway::NODE,
+    codes::NODE,
+    completion::NODE,
+    completion::MAN,
+    completion::VALUES,
 ];
 
 /// Runs the command line of the process.
