@@ -262,7 +262,7 @@ fn pasted_credentials() {
             "oauth_setup_token_invalid",
         ),
         (&["setup-token"], "", "oauth_setup_token_invalid"),
-        (&["paste-token", "--provider", "x"], " \n", "empty_input"),
+        (&["paste-token", "--provider", "x"], " \n", "oauth_input_invalid"),
         (
             &["paste-api-key", "--provider", "anthropic"],
             token.as_str(),
