@@ -152,6 +152,21 @@ impl Engine {
         })
     }
 
+    /// Changes the configuration file for a repair, after copying it to `openclaw.json.bak`.
+    ///
+    /// # Errors
+    ///
+    /// `config_write_failed`, also when a person has to make the change.
+    pub(crate) fn edit_config(&self, change: &mut dyn FnMut(&mut Value)) -> Result<()> {
+        match self.edit_config_file(change, &Value::Null, true)?.0 {
+            ConfigEdit::Written | ConfigEdit::Unchanged => Ok(()),
+            ConfigEdit::ByHand { reason, .. } => Err(Error::new(
+                Code::ConfigWriteFailed,
+                format!("the configuration was left alone: {reason}"),
+            )),
+        }
+    }
+
     pub(super) fn edit_config_file(
         &self,
         change: &mut dyn FnMut(&mut Value),

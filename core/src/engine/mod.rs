@@ -287,6 +287,11 @@ impl Engine {
         *self.table.lock() = (registry, rules);
     }
 
+    /// The options that open the same installation again.
+    pub(crate) fn options_again(&self) -> Options {
+        self.options.clone().with_host(self.host.clone())
+    }
+
     /// Whether the last reload failed, so that older secrets are in use.
     pub fn is_degraded(&self) -> bool {
         self.degraded.load(Ordering::Acquire)

@@ -248,6 +248,9 @@ fn failure(request: &RefreshRequest, error: &Error) -> RefreshFailure {
     }
 }
 
+/// Programs whose logins are known.
+const EXTERNAL_PROGRAMS: [&str; 3] = ["claude-cli", "codex-cli", "minimax-cli"];
+
 impl Engine {
     /// Starts a sign-in at a provider. That the store can be written is made sure first. Blocks
     /// only when the provider has to be asked for its endpoints.
@@ -435,6 +438,33 @@ impl Engine {
         let externals = self.oauth.refresher.externals();
         let login = externals.login(&self.host, &scene.env, program)?;
         Some(login.expires_ms)
+    }
+
+    /// Another program whose login has this refresh token.
+    pub(crate) fn program_with(&self, refresh: &SecretText) -> Option<&'static str> {
+        let scene = self.oauth.scene.load_full();
+        let externals = self.oauth.refresher.externals();
+        let mut programs = EXTERNAL_PROGRAMS.iter().copied();
+        programs.find(|program| {
+            let login = externals.login(&self.host, &scene.env, program);
+            login.is_some_and(|login| login.refresh.as_ref() == Some(refresh))
+        })
+    }
+
+    /// The account id that the access token of a login names.
+    pub(crate) fn account_in(&self, login: &crate::oauth::Login) -> Option<String> {
+        let scene = self.oauth.scene.load_full();
+        let provider = scene.providers.get(&login.provider).ok()?;
+        crate::oauth::account_claim(login.access.as_ref()?, provider)
+    }
+
+    /// Asks the token endpoint of a provider whether it is there; no token is sent. `None`: there
+    /// is no such endpoint. Blocks.
+    pub(crate) fn reach_token_endpoint(&self, provider: &str) -> Option<crate::oauth::Reached> {
+        let scene = self.oauth.scene.load_full();
+        let provider = scene.providers.get(provider).ok()?;
+        let url = provider.token_endpoint().ok()?;
+        Some(crate::oauth::reach(&self.host, &scene.transport, url))
     }
 
     /// Ids of the providers that can be signed in to or refreshed.

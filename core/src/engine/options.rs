@@ -165,7 +165,7 @@ impl Options {
         restored
     }
 
-    pub(super) fn host(&self) -> Host {
+    pub(crate) fn host(&self) -> Host {
         self.host.clone().unwrap_or_else(Host::real)
     }
 
@@ -174,7 +174,7 @@ impl Options {
         matches!(self.input, Input::Text(_) | Input::Value(_))
     }
 
-    pub(super) fn read_options(&self) -> ReadOptions {
+    pub(crate) fn read_options(&self) -> ReadOptions {
         ReadOptions {
             input: self.input.clone(),
             state_dir: self.state_dir.clone(),

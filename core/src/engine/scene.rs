@@ -30,7 +30,6 @@ pub(crate) struct Scene<'a> {
 #[derive(Debug, Clone)]
 pub(crate) struct Key {
     pub(crate) source: KeySource,
-    pub(crate) kind: Kind,
     /// Shortened; `None` for what needs or shows no secret.
     pub(crate) masked: Option<String>,
 }
@@ -49,6 +48,11 @@ pub(crate) enum KeySource {
 }
 
 impl Engine {
+    /// Ids of the configured agents, the main one first.
+    pub fn agents(&self) -> Vec<String> {
+        known_agents(&self.router.routes())
+    }
+
     /// The scene of an agent; of the default agent when none is named.
     ///
     /// # Errors
@@ -135,9 +139,16 @@ impl Scene<'_> {
         Ok(main.path().to_owned())
     }
 
-    /// Ids of the agents, the main one first.
-    pub(crate) fn agents(&self) -> Vec<String> {
-        known_agents(&self.routes)
+    /// Changes the store of the agent, in one write.
+    ///
+    /// # Errors
+    ///
+    /// A `store_*` code; nothing has changed then.
+    pub(crate) fn edit(
+        &self,
+        change: &mut dyn FnMut(&mut crate::profiles::Document) -> Result<()>,
+    ) -> Result<()> {
+        self.agent.edit(&self.routes.routing, change)
     }
 
     /// The credentials of a provider beyond its profiles, in the order they are tried.
@@ -153,7 +164,6 @@ impl Scene<'_> {
                 }
                 (_, None) => KeySource::Env(extra.id.clone()),
             },
-            kind: extra.kind,
             masked: extra.slot.as_ref().map(|slot| shown(slot.value.expose())),
         };
         extras.list.iter().map(key).collect()

@@ -815,6 +815,9 @@ codes! {
         NeedsTerminal "needs_terminal"
             "The command has to ask something, and there is no terminal."
             "Give the answers as options, or run it on a terminal.";
+        RepairFailed "repair_failed"
+            "A repair could not be done; what it concerns is as it was."
+            "Do by hand what the finding says.";
         WebsocketRequired "websocket_required"
             "The route opens a WebSocket, and the request is no such handshake."
             "Make the proxy pass Upgrade and Connection on, and use HTTP/1.1 for this route.";

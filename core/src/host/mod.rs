@@ -11,6 +11,7 @@ mod env;
 mod files;
 mod http;
 mod interfaces;
+mod leftovers;
 #[cfg(unix)]
 mod locks;
 mod network;
@@ -36,6 +37,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+pub(crate) use self::leftovers::remove_leftovers;
 pub(crate) use self::overlay::Overlay;
 
 pub use interfaces::{Interfaces, RealInterfaces};
@@ -203,6 +205,11 @@ pub trait Files: Send + Sync {
     fn create_dir_all(&self, path: &Path, mode: u32) -> io::Result<()>;
     /// Removes a file.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Sets the permission bits of a file or folder. Links are not followed.
+    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+        let _ = (path, mode);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// An open file. The facts are those of the open descriptor, not of the path.

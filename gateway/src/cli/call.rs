@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
-use clap::parser::ValueSource;
 use openclaw_auth::host::Host;
 use openclaw_auth::{Code, Engine, Error, Options, Progress};
 use zeroize::Zeroizing;
@@ -15,7 +14,6 @@ use crate::waiting::Waiting;
 /// One run of a command.
 pub(super) struct Call<'m> {
     matches: &'m ArgMatches,
-    words: String,
     pub(super) host: Host,
     /// Where the configuration is.
     pub(super) options: Options,
@@ -49,7 +47,6 @@ impl<'m> Call<'m> {
         }
         Self {
             matches,
-            words: found.words.join(" "),
             host,
             options,
             state_dir,
@@ -61,11 +58,6 @@ impl<'m> Call<'m> {
     /// What clap read for the command.
     pub(super) fn matches(&self) -> &'m ArgMatches {
         self.matches
-    }
-
-    /// The words of the command, such as `models status`.
-    pub(super) fn words(&self) -> &str {
-        &self.words
     }
 
     /// Whether an option without value was given. An option that the command does not have was
@@ -104,12 +96,6 @@ impl<'m> Call<'m> {
             .ok()
             .flatten()
             .cloned()
-    }
-
-    /// Whether an option stands on the command line.
-    pub(super) fn was_given(&self, name: &str) -> bool {
-        let known = self.matches.try_contains_id(name).unwrap_or(false);
-        known && self.matches.value_source(name) == Some(ValueSource::CommandLine)
     }
 
     /// The state folder, when the options name one.

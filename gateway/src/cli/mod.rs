@@ -3,6 +3,9 @@
 mod agents;
 mod args;
 mod call;
+mod codes;
+mod completion;
+mod doctor;
 mod edits;
 mod gateway;
 mod interrupt;
@@ -39,10 +42,15 @@ const TREE: &[Node] = &[
     models::NODE,
     model::NODE,
     agents::NODE,
+    doctor::NODE,
     secrets::NODE,
     security::NODE,
     store::NODE,
     gateway::NODE,
+    codes::NODE,
+    completion::NODE,
+    completion::MAN,
+    completion::VALUES,
 ];
 
 /// Runs the command line of the process.

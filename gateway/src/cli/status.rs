@@ -3,8 +3,8 @@
 mod text;
 
 use clap::Command;
+use openclaw_auth::parse_duration;
 use openclaw_auth::report::StatusOptions;
-use openclaw_auth::{Code, parse_duration};
 
 use super::args::{flag, json, option, plain, several};
 use super::call::Call;

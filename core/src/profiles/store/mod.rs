@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub(crate) use document::Document;
 pub(crate) use file::{FileStore, StoreOptions};
-pub(crate) use lock::{LockFailure, LockFile, Pulse};
+pub(crate) use lock::{LockFailure, LockFile, Pulse, is_stale_lock};
 pub(crate) use repair::Repaired;
 
 use crate::error::Result;

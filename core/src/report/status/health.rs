@@ -63,8 +63,6 @@ pub(crate) struct Health {
     pub(crate) inherited: bool,
     /// An explicit order leaves it out.
     pub(crate) excluded: bool,
-    /// Its reference was not looked at, because a program would have to run.
-    pub(crate) unchecked: bool,
     /// What keeps it from being used for a while.
     pub(crate) windows: Vec<BlockedFor>,
 }
@@ -119,7 +117,6 @@ impl Conditions<'_> {
             masked: masked(profile),
             inherited: profile.inherited,
             excluded,
-            unchecked: matches!(reference, Some(Reference::Unchecked)),
             windows,
         }
     }

@@ -10,9 +10,11 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use self::health::Conditions;
 pub use self::health::short;
-use self::health::{Conditions, Health};
+pub(crate) use self::health::{Health, Status, left};
 use self::models::ModelFacts;
+pub(crate) use self::providers::Effective;
 use self::providers::ProviderFacts;
 use crate::engine::{Engine, Scene};
 use crate::error::{Code, Error, Result};
@@ -21,7 +23,7 @@ use crate::secrets::Diagnostic;
 use crate::text::suggestions;
 
 /// A day.
-const DAY_MS: u64 = 86_400_000;
+pub(crate) const DAY_MS: u64 = 86_400_000;
 
 /// What to report.
 #[derive(Debug, Clone)]
