@@ -3,9 +3,11 @@
 use clap::{Arg, ArgMatches, Command};
 use openclaw_auth::{Code, Error, SecretRef};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::{Failed, Place, json_flag, print};
-use crate::cli::output::print_json;
+use crate::cli::flag;
+use crate::cli::output::{print_json, print_to_stderr};
 
 pub(super) fn command() -> Command {
     Command::new("test")
@@ -15,6 +17,10 @@ pub(super) fn command() -> Command {
                 .value_name("PATH|REF")
                 .help("Path in the configuration, or source:provider:id")
                 .required(true),
+            flag(
+                "show-stderr",
+                "Also show what the provider's program wrote to standard error; it may hold secrets",
+            ),
             json_flag(),
         ])
 }
@@ -36,6 +42,9 @@ pub(super) fn run(matches: &ArgMatches, place: &Place) -> Result<u8, Failed> {
     };
     let nothing = || Error::new(Code::InternalError, "the reference was not resolved");
     let value = result.unwrap_or_else(|| Err(nothing()));
+    if let (true, Err(error)) = (matches.get_flag("show-stderr"), &value) {
+        show_program_output(error);
+    }
     let bytes = value.map_err(Failed::of_command)?.text().expose().len();
     if matches.get_flag("json") {
         print_json(&json!({"ok": true, "ref": label, "bytes": bytes}));
@@ -43,4 +52,17 @@ pub(super) fn run(matches: &ArgMatches, place: &Place) -> Result<u8, Failed> {
         print(&format!("ok ({bytes} bytes)"));
     }
     Ok(0)
+}
+
+/// Prints the program's own words, without characters that steer a terminal.
+fn show_program_output(error: &Error) {
+    let Some(output) = error.program_output() else {
+        print_to_stderr("The program wrote nothing to standard error.");
+        return;
+    };
+    print_to_stderr("The program wrote to standard error:");
+    for line in output.expose().lines() {
+        let shown = Zeroizing::new(line.replace(|c: char| c.is_control() && c != '\t', " "));
+        print_to_stderr(&shown);
+    }
 }
