@@ -21,17 +21,18 @@ mod sessions;
 mod snapshot;
 mod text;
 
-pub use config::{EnvOrigin, EnvView, Issue, Locations, Probe, Severity};
+pub use config::{EnvOrigin, EnvView, FallbackList, Issue, Locations, Probe, Severity};
 pub use engine::{
-    ApplyOptions, Attempt, AuditOptions, ChatReply, ClaudeCliDone, ConfigEdit, ConfigUpdate,
-    Engine, Event, Exhausted, Lease, LeaseRequest, LoginDone, LoginOptions, ModelChoice,
-    OauthToken, Options, PreflightReport, Proposal, RefResolver, RefreshFailure, RefreshRequest,
-    Refreshed, Refresher, ReloadReport, TokenLife, Verdict, WatchStamp, WatchStep, Watcher,
+    AddedAgent, ApplyOptions, Attempt, AuditOptions, ChatReply, ClaudeCliDone, ConfigEdit,
+    ConfigUpdate, CopyAuth, DeletedAgent, Engine, Event, Exhausted, Lease, LeaseRequest, LoginDone,
+    LoginOptions, ModelChoice, NewAgent, OauthToken, Options, PreflightReport, Proposal,
+    RefResolver, RefreshFailure, RefreshRequest, Refreshed, Refresher, ReloadReport, StoreCheck,
+    StoreFinding, StoreRepair, TokenLife, Verdict, WatchStamp, WatchStep, Watcher,
 };
 pub use error::{Class, Code, CodeInfo, Error, FailureScope, Kind, Reason, Result};
 pub use host::Host;
 pub use json::Path;
-pub use keys::{Classification, Signal, Transport};
+pub use keys::{Classification, Signal, Transport, env_variable};
 pub use oauth::{
     LoginFlow, TokenProblem, check_setup_token, clean_pasted, parse_duration, profile_slug,
 };
@@ -45,7 +46,7 @@ pub use secrets::{
 };
 pub use sessions::{Directive, ModelRef, Pin, PinSource, SessionEntry};
 pub use snapshot::{Snapshot, SurfaceInfo};
-pub use text::{CText, REDACTED, SecretText, mask};
+pub use text::{CText, REDACTED, SecretText, mask, suggestions};
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

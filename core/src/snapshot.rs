@@ -13,8 +13,8 @@ use crate::error::{Code, Error, Result};
 use crate::host::{Clock, Interfaces};
 use crate::json::{Path, lookup};
 use crate::secrets::{
-    Attempt, Diagnostic, Entry, Loaded, Origin, ProviderReport, SecretRef, SecretValue, Selection,
-    State, is_sensitive_key, wipe,
+    Attempt, Diagnostic, Entry, Failure, Loaded, Origin, ProviderReport, SecretRef, SecretValue,
+    Selection, State, is_sensitive_key, wipe,
 };
 use crate::text::{REDACTED, SecretText};
 
@@ -32,6 +32,9 @@ pub struct Snapshot {
     inactive_literals: BTreeMap<String, SecretText>,
     issues: Vec<Issue>,
     diagnostics: Vec<Diagnostic>,
+    failures: Vec<Failure>,
+    /// Path and label of references whose programs were not run.
+    unchecked: BTreeMap<String, String>,
     selections: Vec<Selection>,
     providers: Vec<ProviderReport>,
     pub(crate) env: EnvView,
@@ -61,28 +64,37 @@ impl Snapshot {
     /// Every problem of the access settings.
     pub(crate) fn build(
         loaded: Loaded,
-        activated: Attempt,
+        mut activated: Attempt,
         parts: &AccessParts,
         previous: Option<&Self>,
     ) -> Result<Self> {
         let source = loaded.source;
         // What was complete once must stay so: a reload never closes the door for everybody.
         let required = parts.required || previous.is_some_and(|previous| previous.access_complete);
-        let (access, access_complete, access_problems) =
-            access(&source, &activated, parts, required)?;
+        let entries = std::mem::take(&mut activated.entries).into_iter();
+        let by_path: HashMap<Box<str>, Entry, RandomState> = entries
+            .map(|entry| (entry.path.to_string().into_boxed_str(), entry))
+            .collect();
+        let secret = |path: &str| {
+            let literal = activated.inactive_literals.get(path);
+            secret_input(by_path.get(path), literal)
+        };
+        let (access, access_complete, access_problems) = access(&source, &secret, parts, required)?;
         Ok(Self {
             generation: previous.map_or(1, |previous| previous.generation + 1),
             activated_at_ms: parts.clock.now_ms(),
             tree: source.tree,
-            by_path: activated
-                .entries
-                .into_iter()
-                .map(|entry| (entry.path.to_string().into_boxed_str(), entry))
-                .collect(),
+            by_path,
             by_ref: activated.by_ref.into_iter().collect(),
             inactive_literals: activated.inactive_literals,
             issues: source.issues,
             diagnostics: activated.diagnostics,
+            failures: activated.failures,
+            unchecked: activated
+                .unchecked_paths
+                .into_iter()
+                .map(|(path, reference)| (path, reference.to_string()))
+                .collect(),
             selections: activated.selections,
             providers: activated.reports,
             env: source.env,
@@ -210,6 +222,17 @@ impl Snapshot {
         &self.diagnostics
     }
 
+    /// Active secrets that did not resolve, sorted; empty unless
+    /// [`Options::tolerate_unresolved`](crate::Options::tolerate_unresolved) was set.
+    pub fn failures(&self) -> &[Failure] {
+        &self.failures
+    }
+
+    /// Paths and labels of references whose programs were only checked, not run.
+    pub(crate) fn unchecked(&self) -> &BTreeMap<String, String> {
+        &self.unchecked
+    }
+
     /// The provider in use of a selection group (`web-search`, `web-fetch`).
     pub fn selection(&self, group: &str) -> Option<&Selection> {
         self.selections.iter().find(|known| known.group() == group)
@@ -228,6 +251,17 @@ impl Snapshot {
     /// How often a message had to be scrubbed of a secret. Anything but 0 is a defect.
     pub fn redaction_hits(&self) -> usize {
         self.redaction_hits
+    }
+
+    /// Every secret of the generation, also those of settings that are not in use; some come twice.
+    pub(crate) fn each_secret(&self, visit: &mut dyn FnMut(&SecretText)) {
+        for entry in self.by_path.values() {
+            if let State::Ready(value) = &entry.state {
+                visit(&value.text);
+            }
+        }
+        self.by_ref.values().for_each(|value| visit(&value.text));
+        self.inactive_literals.values().for_each(visit);
     }
 
     fn entry(&self, path: &str) -> Option<&Entry> {
@@ -254,6 +288,7 @@ impl Snapshot {
             && self.selections == other.selections
             && self.issues == other.issues
             && self.diagnostics == other.diagnostics
+            && self.failures == other.failures
             && self.env == other.env
             && self.places == other.places
     }
@@ -334,29 +369,27 @@ fn same_state(a: &State, b: &State) -> bool {
     }
 }
 
+/// A secret of the access settings: as it stands in the configuration, or from a reference.
+fn secret_input(entry: Option<&Entry>, inactive: Option<&SecretText>) -> SecretInput {
+    match (entry, inactive) {
+        (None, _) => SecretInput::Absent,
+        (_, Some(literal)) => SecretInput::Literal(literal.clone()),
+        (Some(entry), None) => match (&entry.state, entry.origin) {
+            (State::Ready(value), Origin::Literal) => SecretInput::Literal(value.text.clone()),
+            (State::Ready(value), _) => SecretInput::Reference(Some(value.text.clone())),
+            (State::Inactive(_), _) => SecretInput::Reference(None),
+        },
+    }
+}
+
 /// Compiles the access settings; also tells whether they are complete. Errors stop the load only
 /// where access is required: a program that only wants secrets must not fail for a missing token.
 fn access(
     source: &Source,
-    activated: &Attempt,
+    secret: &dyn Fn(&str) -> SecretInput,
     parts: &AccessParts,
     required: bool,
 ) -> Result<(AccessControl, bool, Vec<Problem>)> {
-    let secret = |path: &str| {
-        let entry = activated
-            .entries
-            .iter()
-            .find(|entry| entry.path.to_string() == path);
-        match (entry, activated.inactive_literals.get(path)) {
-            (None, _) => SecretInput::Absent,
-            (_, Some(literal)) => SecretInput::Literal(literal.clone()),
-            (Some(entry), None) => match (&entry.state, entry.origin) {
-                (State::Ready(value), Origin::Literal) => SecretInput::Literal(value.text.clone()),
-                (State::Ready(value), _) => SecretInput::Reference(Some(value.text.clone())),
-                (State::Inactive(_), _) => SecretInput::Reference(None),
-            },
-        }
-    };
     let variable = |name: &str| {
         source
             .env

@@ -151,6 +151,32 @@ pub(crate) fn closest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
+/// Candidates that a misspelled word may have meant: at most three, the best first.
+///
+/// A candidate counts when its Damerau-Levenshtein distance is at most two (one for words of at
+/// most four characters), or when it shares the first three characters.
+pub fn suggestions<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let most = if word.chars().count() <= 4 { 1 } else { 2 };
+    let shared = |candidate: &str| {
+        let pairs = word.chars().zip(candidate.chars());
+        pairs.take_while(|(a, b)| a == b).count()
+    };
+    let mut near: Vec<(usize, &str)> = candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|(distance, candidate)| {
+            let close = *distance <= most && *distance < candidate.chars().count();
+            *distance > 0 && (close || shared(candidate) >= 3)
+        })
+        .collect();
+    near.sort_unstable();
+    near.dedup();
+    near.into_iter()
+        .take(3)
+        .map(|(_, candidate)| candidate)
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,5 +257,27 @@ mod tests {
         assert_eq!(closest("timeoutMS", ["timeoutMs"]), Some("timeoutMs"));
         assert_eq!(closest("whatever", ["allowlist", "source"]), None);
         assert_eq!(closest("ab", ["cd"]), None);
+    }
+
+    #[test]
+    fn suggestions_are_few_and_near() {
+        let words = [
+            "status",
+            "list",
+            "set",
+            "aliases",
+            "auth",
+            "fallbacks",
+            "statistics",
+        ];
+        assert_eq!(suggestions("statuss", words), ["status", "statistics"]);
+        assert_eq!(suggestions("lits", words), ["list"]);
+        assert_eq!(suggestions("sett", words), ["set"]);
+        assert_eq!(suggestions("fallbakcs", words), ["fallbacks"]);
+        assert!(suggestions("zzz", words).is_empty());
+        assert!(
+            suggestions("list", ["list"]).is_empty(),
+            "the word itself is no suggestion"
+        );
     }
 }

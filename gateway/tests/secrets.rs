@@ -399,8 +399,8 @@ fn mistakes_on_the_command_line_write_nothing() {
     home.write("broken.json", "{", 0o600);
     let before = home.contents();
     for (arguments, code, word) in [
-        (&["plan"][..], 64, "usage_error"),
-        (&["plan", "--set", "talk.apiKey"], 64, "usage_error"),
+        (&["plan"][..], 64, "nothing to plan"),
+        (&["plan", "--set", "talk.apiKey"], 64, "NAME=VALUE"),
         (
             &["plan", "--set", "talk.apiKey=nonsense"],
             1,
@@ -416,7 +416,7 @@ fn mistakes_on_the_command_line_write_nothing() {
         (
             &["plan", "--set-profile", "main=env:default:K"],
             64,
-            "usage_error",
+            "needs AGENT/ID.FIELD=REF",
         ),
         (&["apply"], 64, "--from"),
         (&["apply", "--from", "none.json"], 1, "gateway_file_failed"),
@@ -424,7 +424,7 @@ fn mistakes_on_the_command_line_write_nothing() {
         (&["audit", "--chek"], 64, "--check"),
         (&["test"], 64, "PATH|REF"),
         (&["test", "talk.voice"], 1, "secret_path_unknown"),
-        (&["reload", "--url", "gw.example"], 64, "usage_error"),
+        (&["reload", "--url", "gw.example"], 64, "http://HOST:PORT"),
         (
             &["reload", "--url", "http://127.0.0.1:1"],
             3,

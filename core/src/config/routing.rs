@@ -21,6 +21,17 @@ pub(crate) enum Inherit {
     Merge,
 }
 
+impl Inherit {
+    /// The text of the setting.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Shadow => "shadow",
+            Self::Merge => "merge",
+        }
+    }
+}
+
 /// Whether unavailable credentials are tried before their window ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 #[non_exhaustive]

@@ -280,7 +280,7 @@ impl Engine {
             .collect()
     }
 
-    fn availability(&self, routes: &Routes, view: &View, model: &ModelRef) -> String {
+    pub(super) fn availability(&self, routes: &Routes, view: &View, model: &ModelRef) -> String {
         let now = self.host.clock.now_ms();
         let query = OrderQuery {
             provider: &model.provider,
@@ -335,6 +335,21 @@ fn select(
         source: PinSource::User,
         compaction_count: None,
     });
+}
+
+impl ChatReply {
+    /// The JSON form of every language: `directive` (`list`, `pick`, `reset`, `select`, `show` or
+    /// `status`), `rest`, `session` and the fields of the view.
+    pub fn to_json(&self) -> Value {
+        let mut map = serde_json::Map::new();
+        map.insert("directive".to_owned(), self.directive.as_str().into());
+        map.insert("rest".to_owned(), self.rest.as_str().into());
+        map.insert("session".to_owned(), self.session.to_json());
+        if let Value::Object(view) = &self.view {
+            map.extend(view.clone());
+        }
+        Value::Object(map)
+    }
 }
 
 impl ModelChoice {

@@ -56,6 +56,9 @@ pub struct LeaseRequest<'a> {
     pub min_valid_ms: Option<u64>,
     /// Whether OAuth tokens are refreshed when needed.
     pub refresh: bool,
+    /// Whether the call may wait, for a refresh or for the claim of a trial in the store. Without,
+    /// it gives `would_block` instead; later leases of the chain may wait in any case.
+    pub wait: bool,
     /// Most leases of the chain (default: the setting).
     pub max_attempts: Option<u64>,
 }
@@ -78,6 +81,7 @@ impl Default for LeaseRequest<'_> {
             probe: None,
             min_valid_ms: None,
             refresh: true,
+            wait: true,
             max_attempts: None,
         }
     }
@@ -510,6 +514,12 @@ impl LeaseTable {
 
     pub(super) fn take(&mut self, id: LeaseId) -> Option<Outstanding> {
         self.out.remove(&id)
+    }
+
+    pub(super) fn each_secret(&self, visit: &mut dyn FnMut(&SecretText)) {
+        self.out
+            .values()
+            .for_each(|entry| visit(&entry.issued.secret));
     }
 
     pub(super) fn len(&self) -> usize {

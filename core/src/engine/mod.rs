@@ -1,18 +1,23 @@
 //! The facade: open a configuration, read secrets, decide about requests, reload.
 
+mod agents;
 mod chain;
 mod chat;
 mod config_file;
 mod events;
 mod lease;
 mod material;
+mod models;
 mod oauth;
 mod options;
 mod preflight;
 mod profiles;
+mod redact;
 mod refresh;
 mod report;
 mod routes;
+mod scene;
+mod store;
 mod tools;
 mod trial;
 mod watch;
@@ -33,6 +38,7 @@ use crate::host::{Cancel, Host};
 use crate::secrets::{self, ActivateOptions, Diagnostic, ProviderReport, Registry, Rules};
 use crate::snapshot::{AccessParts, Changes, Snapshot};
 
+pub use agents::{AddedAgent, CopyAuth, DeletedAgent, NewAgent};
 pub use chat::{ChatReply, ModelChoice};
 pub use config_file::{ClaudeCliDone, ConfigEdit, ConfigUpdate};
 pub use events::Event;
@@ -45,6 +51,8 @@ use preflight::preflight;
 pub use preflight::{PreflightReport, Proposal};
 pub use refresh::{RefreshFailure, RefreshRequest, Refreshed, Refresher, TokenLife};
 use routes::Router;
+pub(crate) use scene::{Key, KeySource, Scene};
+pub use store::{StoreCheck, StoreFinding, StoreRepair};
 pub use tools::{ApplyOptions, AuditOptions, RefResolver};
 pub use watch::{WatchStamp, WatchStep, Watcher};
 
@@ -280,6 +288,11 @@ impl Engine {
         *self.table.lock() = (registry, rules);
     }
 
+    /// The options that open the same installation again.
+    pub(crate) fn options_again(&self) -> Options {
+        self.options.clone().with_host(self.host.clone())
+    }
+
     /// Whether the last reload failed, so that older secrets are in use.
     pub fn is_degraded(&self) -> bool {
         self.degraded.load(Ordering::Acquire)
@@ -304,6 +317,7 @@ impl Engine {
         for agent in self.router.opened_agents() {
             notices.append(&mut agent.take_notices());
         }
+        notices.append(&mut self.oauth.take_notices());
         let mut events = self.events.lock();
         for notice in notices {
             events.push(Event::noticed(now, generation, notice));
@@ -336,10 +350,13 @@ impl Activation<'_> {
             stop,
             only: None,
         };
-        let attempt = loaded
-            .attempt(host, &activate)
-            .into_result()
-            .map_err(|failure| failure.into_error())?;
+        let attempt = loaded.attempt(host, &activate);
+        let attempt = match options.tolerates_unresolved() {
+            true => attempt,
+            false => attempt
+                .into_result()
+                .map_err(|failure| failure.into_error())?,
+        };
         Snapshot::build(loaded, attempt, self.access, previous)
     }
 }

@@ -25,6 +25,8 @@ pub struct Options {
     strict_env: bool,
     deadline_ms: Option<u64>,
     no_exec_gate: bool,
+    without_exec: bool,
+    tolerate_unresolved: bool,
     overrides: Overrides,
     needs_access: bool,
     registry: Registry,
@@ -93,6 +95,21 @@ impl Options {
         self
     }
 
+    /// Runs no exec provider; their references stay unresolved, which is no error (default: they
+    /// are run).
+    pub fn without_exec(mut self, without: bool) -> Self {
+        self.without_exec = without;
+        self
+    }
+
+    /// Opens although active secrets do not resolve; they are then absent, and
+    /// [`Snapshot::failures`](crate::Snapshot::failures) lists them. For tools that look at an
+    /// installation or mend it (default: an error).
+    pub fn tolerate_unresolved(mut self, tolerate: bool) -> Self {
+        self.tolerate_unresolved = tolerate;
+        self
+    }
+
     /// Settings about access that win over the configuration.
     pub fn access_overrides(mut self, overrides: Overrides) -> Self {
         self.overrides = overrides;
@@ -148,7 +165,7 @@ impl Options {
         restored
     }
 
-    pub(super) fn host(&self) -> Host {
+    pub(crate) fn host(&self) -> Host {
         self.host.clone().unwrap_or_else(Host::real)
     }
 
@@ -157,7 +174,7 @@ impl Options {
         matches!(self.input, Input::Text(_) | Input::Value(_))
     }
 
-    pub(super) fn read_options(&self) -> ReadOptions {
+    pub(crate) fn read_options(&self) -> ReadOptions {
         ReadOptions {
             input: self.input.clone(),
             state_dir: self.state_dir.clone(),
@@ -198,10 +215,15 @@ impl Options {
     }
 
     pub(super) fn exec_mode(&self) -> ExecMode {
-        match self.no_exec_gate {
-            true => ExecMode::Always,
-            false => ExecMode::Gated,
+        match (self.without_exec, self.no_exec_gate) {
+            (true, _) => ExecMode::Check,
+            (false, true) => ExecMode::Always,
+            (false, false) => ExecMode::Gated,
         }
+    }
+
+    pub(super) fn tolerates_unresolved(&self) -> bool {
+        self.tolerate_unresolved
     }
 
     pub(super) fn registry_copy(&self) -> Registry {

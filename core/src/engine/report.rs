@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Engine;
 use super::chain::{Candidate, Chain, Issued};
 use super::lease::{Attempt, Exhausted, Lease, Outstanding, Verdict};
 use super::routes::Router;
@@ -13,6 +14,15 @@ use crate::sessions::{Pin, PinSource};
 
 /// How long a failing credential of a provider without windows is sorted last.
 const EXEMPT_DEMOTION_MS: u64 = 30_000;
+
+impl Engine {
+    /// What a failure means by the settings of this configuration. Changes nothing.
+    pub fn classify(&self, signal: &Signal<'_>) -> Classification {
+        let routes = self.router.routes();
+        let now = self.host.clock.now_ms();
+        Classifier::new(&routes.routing).classify(signal, None, now)
+    }
+}
 
 impl Router {
     pub(super) fn succeeded(&self, entry: &Outstanding, headers: &[(&str, &str)]) {

@@ -393,6 +393,9 @@ codes! {
             "Give clients its fingerprint, or use a certificate that they can verify.";
     }
     Config Failure {
+        ConfigChanged "config_changed"
+            "A configuration file changed while the command ran; nothing was written."
+            "Run the command again.";
         ConfigWriteFailed "config_write_failed"
             "The configuration file could not be written; the old content is intact."
             "Check owner and permissions of the file and its folder.";
@@ -818,9 +821,21 @@ codes! {
         NeedsTerminal "needs_terminal"
             "The command has to ask something, and there is no terminal."
             "Give the answers as options, or run it on a terminal.";
+        RepairFailed "repair_failed"
+            "A repair could not be done; what it concerns is as it was."
+            "Do by hand what the finding says.";
         WebsocketRequired "websocket_required"
             "The route opens a WebSocket, and the request is no such handshake."
             "Make the proxy pass Upgrade and Connection on, and use HTTP/1.1 for this route.";
+        Cancelled "cancelled"
+            "A person ended the command; nothing was written."
+            "Run the command again.";
+        EmptyInput "empty_input"
+            "The command was given no value."
+            "Paste the value, or send it to standard input.";
+        UnknownMethod "unknown_method"
+            "The provider has no such way to sign in."
+            "Choose one of the methods that the message lists.";
         UsageError "usage_error"
             "The command line cannot be understood."
             "Run the command with --help.";
@@ -926,6 +941,27 @@ codes! {
         OauthExpiresInMissing "EXPIRES_IN_MISSING"
             "The provider did not say how long the token lives; one hour is assumed."
             "Nothing to do, unless requests fail early.";
+        OauthRefreshFailed "OAUTH_REFRESH_FAILED"
+            "Tokens could not be refreshed; the details have the provider, the profile and the reason."
+            "See the message; `models auth refresh` tries again.";
+        OauthRefreshStarted "OAUTH_REFRESH_STARTED"
+            "A refresh of tokens begins."
+            "Nothing to do.";
+        OauthRefreshed "OAUTH_REFRESHED"
+            "Tokens were refreshed."
+            "Nothing to do.";
+        OauthSignedIn "OAUTH_SIGNED_IN"
+            "A sign-in has ended and its profile is stored."
+            "Nothing to do.";
+        OauthSignInFailed "OAUTH_SIGN_IN_FAILED"
+            "A sign-in has ended without a profile."
+            "See the message and start again.";
+        OauthTokenAdopted "OAUTH_TOKEN_ADOPTED"
+            "Tokens that somebody else refreshed are used."
+            "Nothing to do.";
+        OauthTokensRescued "OAUTH_TOKENS_RESCUED"
+            "New tokens are in use but could not be saved in the store; they are kept beside it."
+            "Make the store writable; they are taken over at the next refresh.";
         OauthOverrideIgnored "OAUTH_OVERRIDE_IGNORED"
             "A variable that changes a sign-in provider is set outside the process environment and is ignored."
             "Set it in the environment of the process.";
@@ -981,6 +1017,9 @@ codes! {
         StoreOpenToOthers "STORE_OPEN_TO_OTHERS"
             "Other users can read the profile store."
             "Run chmod 600 on the file.";
+        StoreRejectedEntry "STORE_REJECTED_ENTRY"
+            "A stored profile has no type, no provider, or another shape, and is not used."
+            "Correct or remove the entry.";
         StoreVersionNewer "STORE_VERSION_NEWER"
             "The profile store says that a newer format is in it; it is read as far as it is known."
             "Update this library.";
@@ -1025,9 +1064,30 @@ codes! {
         RefreshUnavailable "refresh_unavailable"
             "The OAuth token has run out and nothing here can refresh it."
             "Log in again, or give the engine a refresher for the provider.";
+        WouldBlock "would_block"
+            "The call would have to wait, and was told not to."
+            "Make the call that waits, off the event loop.";
+        UnknownProvider "unknown_provider"
+            "There is no model provider with this id."
+            "Check the spelling, or describe the provider in the settings.";
         UnknownAgent "unknown_agent"
             "There is no agent with this id."
             "Check the id against agents.list.";
+        AgentExists "agent_exists"
+            "There is an agent with this id already, or its store is not empty."
+            "Choose another name.";
+        AgentReserved "agent_reserved"
+            "The name belongs to the main agent, which is always there."
+            "Choose another name.";
+        AliasExists "alias_exists"
+            "The alias points to another model already."
+            "Remove it first, or choose another alias.";
+        AliasNotFound "alias_not_found"
+            "There is no such alias."
+            "Check the spelling against the list of aliases.";
+        FallbackNotFound "fallback_not_found"
+            "The model is not among the fallbacks."
+            "Check the spelling against the list of fallbacks.";
         DirectiveInvalid "directive_invalid"
             "The /model directive is not understood."
             "Write /model name, /model provider/name@profile, or /model list.";
@@ -1068,9 +1128,18 @@ codes! {
         InvalidArgument "invalid_argument"
             "An argument of a call is invalid."
             "Correct the call; this is a mistake in the calling program.";
+        Closed "closed"
+            "An engine, snapshot, lease or sign-in was used after it was closed."
+            "Open a new one; this is a mistake in the calling program.";
         ClockNotManual "clock_not_manual"
             "The clock of the engine is the machine's and cannot be moved."
             "Open the engine with a manual clock; it is meant for tests.";
+        EngineAfterFork "engine_after_fork"
+            "The process was forked after the engine was opened, and the child used it."
+            "Open the engine in the worker process, after the fork.";
+        EngineClosed "engine_closed"
+            "The engine, snapshot or lease was used after it had been closed."
+            "Close it when nothing uses it any more.";
         Panic "panic"
             "A defect inside the library was caught at its border; the engine stays usable."
             "Report it with the message.";

@@ -140,6 +140,13 @@ impl Files for RealFiles {
             .create(path)
     }
 
+    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+        // Opened first and never through a link: the mode goes to what was looked at.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let opened = rustix::io::retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))?;
+        File::from(opened).set_permissions(Permissions::from_mode(mode & PERMISSIONS))
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }

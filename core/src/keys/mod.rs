@@ -5,4 +5,5 @@ mod env;
 
 pub use classify::{Classification, Signal, Transport};
 pub(crate) use classify::{Classifier, proactive_reset};
-pub(crate) use env::{EnvKeys, first_variable};
+pub use env::env_variable;
+pub(crate) use env::{EnvKeys, first_variable, known_providers};

@@ -166,6 +166,12 @@ struct Invalid {
     reason: String,
 }
 
+/// Ids of the built-in descriptions.
+pub(super) fn built_in_ids() -> Vec<String> {
+    let built_in: Map<String, Value> = serde_json::from_str(BUILT_IN).unwrap_or_default();
+    built_in.into_iter().map(|(id, _)| id).collect()
+}
+
 impl Providers {
     /// The descriptions of the library alone.
     #[cfg(test)]

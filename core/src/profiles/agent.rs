@@ -143,6 +143,27 @@ impl AgentProfiles {
         }
     }
 
+    /// What is known now, for reports: nothing is imported, kept or told.
+    ///
+    /// # Errors
+    ///
+    /// A `store_*` code when the store cannot be read.
+    pub(crate) fn peek(&self, routing: &Arc<Routing>) -> Result<Arc<View>> {
+        let version = self.store.version();
+        let known = self.current.load_full();
+        if let Some(view) = known.filter(|view| view.version == version) {
+            return Ok(match Arc::ptr_eq(&view.routing, routing) {
+                true => view,
+                false => Arc::new(view.with_routing(routing)),
+            });
+        }
+        let stored = self.store.load()?;
+        let document = stored.document.as_ref();
+        let memory = |_: &str| Arc::default();
+        let view = View::read(document, stored.version, routing, &self.defaults, memory);
+        Ok(Arc::new(view))
+    }
+
     /// Whether choices are made from memory because the store cannot be read.
     pub(crate) fn is_degraded(&self) -> bool {
         self.state.lock().failed.is_some()

@@ -85,6 +85,8 @@ pub(crate) struct Credential {
     pub(crate) issued_at: Option<u64>,
     /// The login is another program's, and read from there.
     pub(crate) linked: bool,
+    /// That program, such as `codex-cli`.
+    pub(crate) external: Option<String>,
     /// Fields of OAuth that hold references, which is not allowed.
     pub(crate) forbidden_refs: Vec<&'static str>,
 }
@@ -177,6 +179,10 @@ impl Credential {
             enterprise_url: owned("enterpriseUrl"),
             issued_at: ours("issuedAt").and_then(Value::as_u64),
             linked: kind == Kind::OAuth && ours("external").is_some_and(Value::is_object),
+            external: ours("external")
+                .and_then(|external| external.get("cli")?.as_str())
+                .filter(|_| kind == Kind::OAuth)
+                .map(str::to_owned),
             forbidden_refs: match kind {
                 Kind::OAuth => OAUTH_FIELDS.iter().filter(is_ref).copied().collect(),
                 _ => Vec::new(),

@@ -174,6 +174,16 @@ impl Base {
         }
     }
 
+    /// Whether the list names a profile.
+    pub(crate) fn names(&self, id: &str) -> bool {
+        self.entries.iter().any(|entry| entry.id == id)
+    }
+
+    /// The profiles of the list, in its order.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|entry| entry.id.as_str())
+    }
+
     /// True for the first caller only.
     pub(crate) fn tell_once(&self) -> bool {
         !self.told.swap(true, Ordering::Relaxed)

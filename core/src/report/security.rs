@@ -10,6 +10,7 @@ use crate::access::{
     ChecklistLine, DEFAULT_SECRET_HEADER, FileFact, FileFacts, SecretInput, audit, sort_findings,
 };
 use crate::config::{self, Input, ReadOptions, Source, Watched, expand_home};
+use crate::engine::Options;
 use crate::error::{Code, Result};
 use crate::host::Host;
 use crate::json::lookup;
@@ -29,8 +30,11 @@ pub struct SecurityOptions {
     /// The state folder, when not the default one.
     pub state_dir: Option<PathBuf>,
     /// What the caller knows about the certificate of the gateway's own TLS.
-    pub certificate: Option<fn(&Host, &Path) -> Option<CertificateFacts>>,
+    pub certificate: Option<ReadCertificate>,
 }
+
+/// How the facts about a certificate are read from its file.
+type ReadCertificate = fn(&Host, &Path) -> Option<CertificateFacts>;
 
 /// What the audit found.
 #[derive(Debug, Clone)]
@@ -59,6 +63,22 @@ struct ReportFacts {
 /// Every problem of a configuration that cannot be read.
 pub fn security(host: &Host, options: &SecurityOptions) -> Result<SecurityReport> {
     let loaded = load(host, options)?;
+    Ok(examine(host, &loaded, options.certificate))
+}
+
+/// The same for the installation that an engine is opened from.
+///
+/// # Errors
+///
+/// As [`security`].
+pub(crate) fn of_options(host: &Host, options: &Options) -> Result<SecurityReport> {
+    let source = config::read(host, &options.read_options());
+    let rules = Arc::new(Rules::new(&Registry::default()));
+    let loaded = secrets::load(host, source, rules, &mut Watched::new())?;
+    Ok(examine(host, &loaded, None))
+}
+
+fn examine(host: &Host, loaded: &Loaded, certificate: Option<ReadCertificate>) -> SecurityReport {
     let examined = loaded.attempt(
         host,
         &ActivateOptions {
@@ -68,7 +88,7 @@ pub fn security(host: &Host, options: &SecurityOptions) -> Result<SecurityReport
         },
     );
     let source = &loaded.source;
-    let certificate = options.certificate.and_then(|read| {
+    let certificate = certificate.and_then(|read| {
         let tls = setting(source, "gateway.tls.enabled").and_then(Value::as_bool);
         let path = tls_file(source, "certPath", "gateway-cert.pem");
         read(host, &path).filter(|_| tls == Some(true))
@@ -79,12 +99,12 @@ pub fn security(host: &Host, options: &SecurityOptions) -> Result<SecurityReport
         certificate,
     };
     let findings = audit(&input);
-    Ok(SecurityReport {
+    SecurityReport {
         ts: host.clock.now_ms(),
         findings,
         secret_diagnostics: diagnostics(&examined),
         facts: report_facts(source),
-    })
+    }
 }
 
 fn load(host: &Host, options: &SecurityOptions) -> Result<Loaded> {

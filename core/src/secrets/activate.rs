@@ -43,6 +43,8 @@ pub(crate) struct Attempt {
     pub(crate) not_attempted: BTreeSet<SecretRef>,
     /// References whose programs were only checked, not run.
     pub(crate) unchecked: BTreeSet<SecretRef>,
+    /// Active places whose reference was only checked.
+    pub(crate) unchecked_paths: BTreeMap<String, SecretRef>,
     /// Number of distinct references of active places.
     pub(crate) refs: usize,
     pub(crate) diagnostics: Vec<Diagnostic>,
@@ -298,7 +300,13 @@ impl Loaded {
             (Ok(()), Content::Invalid(_) | Content::OauthPolicy | Content::Unsupported) => None,
         };
         // Without a value there is a failure already, or its program was not run.
-        let Some(value) = value else { return };
+        let Some(value) = value else {
+            if let Some(reference) = reference.filter(|r| resolution.unchecked.contains(r)) {
+                let path = surface.path.to_string();
+                attempt.unchecked_paths.insert(path, reference);
+            }
+            return;
+        };
         match fit(surface, reference.as_ref(), value, &mut attempt.diagnostics) {
             Ok(value) => attempt.entries.push(Entry {
                 path: surface.path.clone(),

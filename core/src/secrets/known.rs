@@ -78,6 +78,16 @@ const MARKERS: &[&str] = &[
 ];
 const MARKER_STARTS: &[&str] = &["oauth:", "secretref-env:"];
 
+/// A secret shortened for reports; what only stands for a secret is shown as it is.
+pub(crate) fn shown(secret: &str) -> String {
+    let no_more = BTreeMap::new();
+    let names = KnownNames { more: &no_more };
+    match names.is_marker(secret) {
+        true => format!("marker({secret})"),
+        false => crate::text::mask(secret),
+    }
+}
+
 /// The table with what a host adds to it.
 #[derive(Clone, Copy)]
 pub(super) struct KnownNames<'a> {

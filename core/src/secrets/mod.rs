@@ -48,6 +48,7 @@ pub(crate) use audit::Audit;
 pub use audit::{AuditReport, AuditStatus, Finding};
 pub use condition::PredicateFacts;
 pub use failure::{Diagnostic, Failure, Scope};
+pub(crate) use known::shown;
 pub use plan::{Plan, PlanBuilder};
 pub use progress::{Progress, Running};
 pub(crate) use reference::{Classified, Defaults, classify_object, is_env_id};

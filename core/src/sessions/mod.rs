@@ -8,6 +8,6 @@ mod split;
 pub use directive::Directive;
 pub(crate) use directive::find_directive;
 pub use models::ModelRef;
-pub(crate) use models::{Models, SelectorRow};
+pub(crate) use models::{Models, SelectorRow, choice};
 pub use pins::{Pin, PinSource, SessionEntry};
 pub(crate) use pins::{PinQuery, Sessions, resolve_pin};

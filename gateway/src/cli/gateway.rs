@@ -3,43 +3,43 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgMatches, value_parser};
 use openclaw_auth::access::{AuthMethod, Overrides};
 use openclaw_auth::host::Host;
 use openclaw_auth::{Code, Error, SecretText};
 
+use super::args::{flag, option, path};
+use super::call::Call;
 use super::logger::LogFormat;
 use super::output::{Failed, print};
-use super::{flag, option, path, start_log};
+use super::start_log;
+use super::tree::{Node, Outcome};
 use crate::server::{self, BindOptions, Ended, Launch, OpenRequest};
 
-/// The words and options of the command.
-pub(super) fn command() -> Command {
-    Command::new("gateway")
-        .about("Run the reference gateway")
-        .args(arguments())
-        .subcommand(
-            Command::new("run")
-                .about("Run the reference gateway")
-                .args(arguments()),
-        )
-}
+pub(super) const NODE: Node = Node {
+    name: "gateway",
+    about: "Run the reference gateway",
+    build: |command| command.args(arguments()),
+    run: Some(run),
+    below: &[Node {
+        name: "run",
+        about: "Run the reference gateway",
+        build: |command| command.args(arguments()),
+        run: Some(run),
+        below: &[],
+    }],
+};
 
-/// Runs it. The answer is an exit code.
-///
-/// # Errors
-///
-/// Why the gateway did not start.
-pub(super) fn run(matches: &ArgMatches) -> Result<u8, Failed> {
-    let format = match matches.get_one::<String>("log").map(String::as_str) {
+fn run(call: &Call<'_>) -> Outcome {
+    let matches = call.matches();
+    let format = match call.text("log") {
         Some("json") => LogFormat::Json,
         _ => LogFormat::Text,
     };
     start_log(matches, log::LevelFilter::Info, format);
     refuse_and_notice(matches)?;
-    let host = Host::real();
-    let launch = launch(matches, &host).map_err(Failed::of_gateway)?;
-    match server::run(launch, &host, &print).map_err(Failed::of_gateway)? {
+    let launch = launch(call).map_err(Failed::of_gateway)?;
+    match server::run(launch, &call.host, &print).map_err(Failed::of_gateway)? {
         Ended::Normally => Ok(0),
         Ended::CutShort(signal) => Ok(128 + signal),
     }
@@ -110,9 +110,10 @@ fn was_given(matches: &ArgMatches, name: &str) -> bool {
     matches.value_source(name) == Some(clap::parser::ValueSource::CommandLine)
 }
 
-fn launch(matches: &ArgMatches, host: &Host) -> Result<Launch, Error> {
-    let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
-    let text = |name: &str| matches.get_one::<String>(name).cloned();
+fn launch(call: &Call<'_>) -> Result<Launch, Error> {
+    let (matches, host) = (call.matches(), &call.host);
+    let path = |name: &str| call.path(name);
+    let text = |name: &str| call.text(name).map(str::to_owned);
     let secret = |name: &str| path(name).map(|path| read_secret(host, &path)).transpose();
     let port = match matches.get_one::<u16>("port") {
         Some(port) => Some(*port),
@@ -127,7 +128,7 @@ fn launch(matches: &ArgMatches, host: &Host) -> Result<Launch, Error> {
     Ok(Launch {
         open: OpenRequest {
             config: text("config").map(PathBuf::from),
-            state_dir: text("state-dir").map(PathBuf::from),
+            state_dir: call.named_state_dir(),
             access,
             ..OpenRequest::default()
         },
@@ -214,7 +215,7 @@ mod tests {
 
     fn matches(line: &[&str]) -> ArgMatches {
         let line = [&["gateway"], line].concat();
-        command().try_get_matches_from(line).unwrap()
+        NODE.command().try_get_matches_from(line).unwrap()
     }
 
     #[test]

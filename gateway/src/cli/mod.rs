@@ -1,60 +1,125 @@
 //! The command line: parsing in one table, deciding and printing apart.
 
+mod agents;
+mod args;
+mod call;
+mod codes;
+mod completion;
+mod doctor;
+mod edits;
 mod gateway;
+mod interrupt;
 mod logger;
+mod model;
+mod models;
 mod models_auth;
+mod models_config;
 mod output;
+mod prompt;
 mod secrets;
 mod security;
+mod status;
+mod store;
+mod style;
+mod table;
+mod tree;
+mod usage;
 
 use std::process::ExitCode;
 
-use clap::builder::ValueParser;
 use clap::error::ErrorKind;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{ArgMatches, Command};
+use openclaw_auth::host::Host;
 
+use self::args::{flag, option};
+use self::call::Call;
 use self::logger::LogFormat;
-use self::output::{Failed, print, print_error};
+use self::output::{print, print_error};
+use self::tree::{Node, Outcome, find};
+
+/// Every command.
+const TREE: &[Node] = &[
+    models::NODE,
+    model::NODE,
+    agents::NODE,
+    secrets::NODE,
+    security::NODE,
+    store::NODE,
+    doctor::NODE,
+    gateway::NODE,
+    codes::NODE,
+    completion::NODE,
+    completion::MAN,
+    completion::VALUES,
+];
 
 /// Runs the command line of the process.
 pub(crate) fn main() -> ExitCode {
     logger::quiet_panics();
-    let matches = match command().try_get_matches() {
-        Ok(matches) => matches,
-        Err(error) => return ExitCode::from(refuse(&error)),
-    };
-    let outcome = match matches.subcommand() {
-        Some(("gateway", matches)) => {
-            let inner = matches.subcommand_matches("run").unwrap_or(matches);
-            gateway::run(inner)
-        }
-        Some(("models", matches)) => models_auth::run(matches),
-        Some(("secrets", matches)) => secrets::run(matches),
-        Some(("security", matches)) => security::run(matches),
-        _ => {
-            print(&command().render_help().to_string());
-            Ok(0)
-        }
-    };
-    ExitCode::from(outcome.unwrap_or_else(|failed: Failed| {
+    let host = Host::real();
+    let line: Vec<String> = std::env::args_os()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let exit = run(&line, host).unwrap_or_else(|failed| {
         print_error(&failed);
         failed.exit
-    }))
+    });
+    ExitCode::from(exit)
+}
+
+/// Runs one line; its first word is the name of the program.
+fn run(line: &[String], host: Host) -> Outcome {
+    let words = line.get(1..).unwrap_or_default();
+    let given = |option: &str| words.iter().any(|word| word == option);
+    style::decide(host.env.vars(), given("--no-color"));
+    let matches = match command().try_get_matches_from(line) {
+        Ok(matches) => matches,
+        Err(error) => {
+            return refuse(&error, words).map_err(|failed| match given("--json") {
+                true => failed.in_json(),
+                false => failed,
+            });
+        }
+    };
+    output::be_quiet(matches.get_flag("quiet"));
+    let found = find(TREE, &matches);
+    let Some(run) = found.node.and_then(|node| node.run) else {
+        print(&help_of(&found.words));
+        return Ok(0);
+    };
+    let call = Call::new(&found, host);
+    if !found.words.starts_with(&[gateway::NODE.name]) {
+        start_log(call.matches(), log::LevelFilter::Warn, LogFormat::Text);
+    }
+    run(&call).map_err(|failed| match call.json() {
+        true => failed.in_json(),
+        false => failed,
+    })
 }
 
 /// What clap did not accept, as a usage error; help and version are not errors.
-fn refuse(error: &clap::Error) -> u8 {
-    let text = error.render().to_string();
+fn refuse(error: &clap::Error, words: &[String]) -> Outcome {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            print(text.trim_end());
-            0
+            print(error.render().to_string().trim_end());
+            Ok(0)
         }
-        _ => {
-            output::print_to_stderr(text.trim_end());
-            output::USAGE
+        _ => Err(usage::failure(error, &command(), words)),
+    }
+}
+
+/// The help of the deepest of these words.
+fn help_of(words: &[&str]) -> String {
+    let mut root = command();
+    root.build();
+    let mut command = &mut root;
+    for word in words {
+        match command.find_subcommand_mut(word) {
+            Some(below) => command = below,
+            None => return String::new(),
         }
     }
+    command.render_help().to_string().trim_end().to_owned()
 }
 
 fn command() -> Command {
@@ -67,50 +132,45 @@ fn command() -> Command {
             ", compat OpenClaw 2026.4)"
         ))
         .disable_help_subcommand(true)
-        .args([
-            option(
-                "state-dir",
-                "DIR",
-                "State folder; wins over OPENCLAW_STATE_DIR",
-            )
-            .global(true),
-            option(
-                "config",
-                "FILE",
-                "Configuration file; wins over OPENCLAW_CONFIG_PATH",
-            )
-            .global(true),
-            option("log-level", "LEVEL", "What is written to standard error")
-                .value_parser(["silent", "error", "warn", "info", "debug", "trace"])
-                .global(true),
-        ])
-        .subcommand(gateway::command())
-        .subcommand(models_auth::command())
-        .subcommand(secrets::command())
-        .subcommand(security::command())
+        .infer_long_args(false)
+        .args_override_self(true)
+        .term_width(output::width())
+        .next_help_heading("Global options")
+        .args(global_options())
+        .next_help_heading(None)
+        .subcommands(TREE.iter().map(Node::command))
 }
 
-/// An option with a value.
-fn option(name: &'static str, value: &'static str, help: &'static str) -> Arg {
-    Arg::new(name)
-        .long(name)
-        .value_name(value)
-        .help(help)
-        .overrides_with(name)
-}
-
-/// An option without a value.
-fn flag(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name)
-        .long(name)
-        .action(ArgAction::SetTrue)
-        .help(help)
-        .overrides_with(name)
-}
-
-/// An option whose value is a path.
-fn path(name: &'static str, value: &'static str, help: &'static str) -> Arg {
-    option(name, value, help).value_parser(ValueParser::path_buf())
+fn global_options() -> Vec<clap::Arg> {
+    let options = [
+        option(
+            "state-dir",
+            "DIR",
+            "State folder; wins over OPENCLAW_STATE_DIR",
+        ),
+        option(
+            "config",
+            "FILE",
+            "Configuration file; wins over OPENCLAW_CONFIG_PATH",
+        ),
+        option(
+            "profile",
+            "NAME",
+            "Named installation: the state folder ~/.openclaw-NAME",
+        ),
+        flag("dev", "The same as --profile dev"),
+        flag("no-color", "No colour"),
+        option(
+            "log-level",
+            "LEVEL",
+            "silent, error, warn, info, debug or trace",
+        )
+        .value_parser(["silent", "error", "warn", "info", "debug", "trace"])
+        .hide_possible_values(true),
+        flag("quiet", "No notices, hints and progress").short('q'),
+        flag("no-input", "Never ask; fail instead"),
+    ];
+    options.into_iter().map(|arg| arg.global(true)).collect()
 }
 
 /// Sets the log up as the options say.
@@ -122,6 +182,10 @@ fn start_log(matches: &ArgMatches, default: log::LevelFilter, format: LogFormat)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn try_line(line: &[&str]) -> Result<ArgMatches, clap::Error> {
+        command().try_get_matches_from([&["openclaw-auth"], line].concat())
+    }
 
     #[test]
     fn the_table_is_consistent() {
@@ -147,10 +211,10 @@ mod tests {
             (&["secrets", "reload", "--timeout", "abc"], 64),
             (&["secrets", "reload", "--token-file", "f"], 64),
         ] {
-            let error = command()
-                .try_get_matches_from([&["openclaw-auth"], line].concat())
-                .expect_err("must not be accepted");
-            assert_eq!(refuse(&error), expected, "{line:?}");
+            let error = try_line(line).expect_err("must not be accepted");
+            let words: Vec<String> = line.iter().map(|word| (*word).to_owned()).collect();
+            let exit = refuse(&error, &words).unwrap_or_else(|failed| failed.exit);
+            assert_eq!(exit, expected, "{line:?}");
         }
     }
 
@@ -162,16 +226,48 @@ mod tests {
             &["gateway", "run", "--config=x"],
             &["gateway", "run", "--config", "y", "--config", "x"],
         ] {
-            let matches = command()
-                .try_get_matches_from([&["openclaw-auth"], line].concat())
-                .unwrap();
-            let matches = matches.subcommand_matches("gateway").unwrap();
-            let matches = matches.subcommand_matches("run").unwrap_or(matches);
-            assert_eq!(
-                matches.get_one::<String>("config").unwrap(),
-                "x",
-                "{line:?}"
-            );
+            let matches = try_line(line).unwrap();
+            let found = find(TREE, &matches);
+            let config = found.matches.get_one::<String>("config");
+            assert_eq!(config.unwrap(), "x", "{line:?}");
         }
+    }
+
+    #[test]
+    fn options_of_a_word_hold_below_it() {
+        for line in [
+            &["models", "--agent", "work", "auth", "refresh", "--all"][..],
+            &["models", "auth", "refresh", "--all", "--agent=work"],
+        ] {
+            let matches = try_line(line).unwrap();
+            let found = find(TREE, &matches);
+            assert_eq!(found.words, ["models", "auth", "refresh"]);
+            assert_eq!(found.matches.get_one::<String>("agent").unwrap(), "work");
+        }
+    }
+
+    #[test]
+    fn every_word_has_help_and_every_option_a_line_in_it() {
+        fn look(command: &mut Command) {
+            let help = command.render_help().to_string();
+            for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
+                let name = arg.get_long().unwrap_or(arg.get_id().as_str());
+                assert!(arg.get_help().is_some(), "{} {name}", command.get_name());
+                assert!(
+                    arg.get_long().is_none() || help.contains(&format!("--{name}")),
+                    "{} {name}",
+                    command.get_name()
+                );
+            }
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            assert!(
+                help.lines().all(|line| line.chars().count() <= 80),
+                "{help}"
+            );
+            command.get_subcommands_mut().for_each(look);
+        }
+        let mut root = command();
+        root.build();
+        look(&mut root);
     }
 }

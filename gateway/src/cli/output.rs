@@ -1,10 +1,13 @@
 //! What reaches the terminal, and with which exit code the program ends.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use openclaw_auth::{Class, Code, Error};
 use serde_json::{Value, json};
 
+use super::interrupt::INTERRUPTED;
+use super::style::{Role, Style};
 use crate::waiting;
 
 /// Exit code of a usage error.
@@ -34,7 +37,8 @@ impl Failed {
     /// Why a command could not be done.
     pub(super) fn of_command(error: Error) -> Self {
         let exit = match error.code() {
-            Code::UsageError | Code::SecretOnCommandLine => USAGE,
+            Code::UsageError | Code::SecretOnCommandLine | Code::UnknownMethod => USAGE,
+            Code::Cancelled | Code::OauthLoginCancelled => INTERRUPTED,
             _ => 1,
         };
         Self {
@@ -52,6 +56,14 @@ impl Failed {
                 exit: UNDECIDED,
                 ..failed
             },
+        }
+    }
+
+    /// The same with what to do about it.
+    pub(super) fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self {
+            error: self.error.with_hint(hint),
+            ..self
         }
     }
 
@@ -89,7 +101,21 @@ pub(super) fn print_json(document: &Value) {
     print(&format!("{document:#}"));
 }
 
-/// Prints to standard error.
+/// Tells something that is no result and no error: a notice, a hint, what comes next.
+pub(super) fn note(text: &str) {
+    if !QUIET.load(Ordering::Relaxed) {
+        print_to_stderr(text);
+    }
+}
+
+/// Keeps notices back.
+pub(super) fn be_quiet(quiet: bool) {
+    QUIET.store(quiet, Ordering::Relaxed);
+}
+
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Prints to standard error, whatever the options say.
 pub(super) fn print_to_stderr(text: &str) {
     waiting::erase();
     let _ = writeln!(io::stderr().lock(), "{text}");
@@ -101,7 +127,15 @@ pub(super) fn print_error(failed: &Failed) {
     if failed.json {
         print_to_stderr(&json!({"error": failed.error.to_json()}).to_string());
     } else {
-        print_to_stderr(&text_of(&failed.error));
+        let layout = Layout::of_stderr();
+        for line in text_of(&failed.error).lines() {
+            let indent = match line.starts_with(' ') {
+                true => "    ",
+                false => "  ",
+            };
+            let line = layout.wrap(line, indent);
+            print_to_stderr(&coloured(&line));
+        }
     }
 }
 
@@ -114,14 +148,25 @@ pub(super) struct Layout {
 impl Layout {
     /// As wide as the terminal; 80 columns when there is none, or when it is unbelievably narrow.
     pub(super) fn of_stdout() -> Self {
-        let columns = match io::stdout().is_terminal() {
-            true => columns(),
-            false => None,
-        };
-        let width = columns.filter(|columns| *columns >= NARROWEST);
+        Self { width: width() }
+    }
+
+    /// So many columns.
+    pub(super) fn of(width: usize) -> Self {
+        Self { width }
+    }
+
+    /// As wide as the terminal; elsewhere, lines of standard error are for searching and stay whole.
+    pub(super) fn of_stderr() -> Self {
+        let is_terminal = io::stderr().is_terminal();
         Self {
-            width: width.unwrap_or(USUAL_WIDTH),
+            width: if is_terminal { width() } else { usize::MAX },
         }
+    }
+
+    /// Columns of a line.
+    pub(super) fn width(self) -> usize {
+        self.width
     }
 
     /// Breaks a line at blanks; further lines begin with `indent`. Words are never cut, and
@@ -155,6 +200,16 @@ impl Layout {
     }
 }
 
+/// Columns of standard output.
+pub(super) fn width() -> usize {
+    let columns = match io::stdout().is_terminal() {
+        true => columns(),
+        false => None,
+    };
+    let columns = columns.filter(|columns| *columns >= NARROWEST);
+    columns.unwrap_or(USUAL_WIDTH)
+}
+
 #[cfg(unix)]
 fn columns() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
@@ -169,12 +224,31 @@ fn columns() -> Option<usize> {
 const USUAL_WIDTH: usize = 80;
 const NARROWEST: usize = 40;
 
+/// A line of an error with its first word in colour.
+fn coloured(line: &str) -> String {
+    let style = Style::stderr();
+    for (word, role) in [("error:", Role::Error), ("hint:", Role::Accent)] {
+        if let Some(rest) = line.strip_prefix(word) {
+            return format!("{}{rest}", style.paint(role, word));
+        }
+    }
+    line.to_owned()
+}
+
 fn text_of(error: &Error) -> String {
     let code = error.code();
+    // The line says it all already, and a code helps nobody to type it right.
+    if code == Code::UsageError {
+        let hint = error.hint().map(|hint| format!("\n{hint}"));
+        return format!("error: {}{}", error.message(), hint.unwrap_or_default());
+    }
     // Secrets that did not resolve say themselves which settings need them and what to do.
     let rendered = error.details().get("text").and_then(Value::as_str);
     if let Some((head, failures)) = rendered.and_then(|text| text.split_once('\n')) {
         return format!("error: {head} ({code})\n{failures}");
+    }
+    if let Some(text) = invalid_configuration(error) {
+        return text;
     }
     let mut text = format!("error: {} ({code})", error.message());
     let list = |key: &str| error.details().get(key).and_then(Value::as_array);
@@ -193,6 +267,42 @@ fn text_of(error: &Error) -> String {
         text.push_str(hint);
     }
     text
+}
+
+/// What is wrong with a configuration file, line by line; `None` for other errors.
+fn invalid_configuration(error: &Error) -> Option<String> {
+    let issues = error.details().get("issues")?.as_array()?;
+    let text = |issue: &Value, key: &str| Some(issue.get(key)?.as_str()?.to_owned());
+    let bad = issues.iter().filter(|issue| {
+        let severity = issue.get("severity").and_then(Value::as_str);
+        severity.is_none_or(|severity| severity == "error")
+    });
+    let bad: Vec<&Value> = bad.collect();
+    let file = bad.iter().find_map(|issue| text(issue, "file"))?;
+    let mut lines = format!("Configuration is invalid: {file}");
+    for issue in bad {
+        let number = |key: &str| issue.get(key).and_then(Value::as_u64);
+        let elsewhere = text(issue, "file").filter(|other| *other != file);
+        let elsewhere = elsewhere
+            .map(|other| format!("{other}: "))
+            .unwrap_or_default();
+        let place = match (number("line"), number("column")) {
+            (Some(line), Some(column)) => format!("line {line}, column {column}: "),
+            _ => String::new(),
+        };
+        let message = text(issue, "message").unwrap_or_default();
+        let path = text(issue, "path").filter(|it| !it.is_empty() && !message.contains(it));
+        let path = path.map(|path| format!("{path}: ")).unwrap_or_default();
+        let code = text(issue, "code").unwrap_or_default();
+        let hint = text(issue, "hint")
+            .map(|hint| format!("; {hint}"))
+            .unwrap_or_default();
+        lines.push_str(&format!(
+            "\n  {elsewhere}{place}{path}{message} ({code}){hint}"
+        ));
+    }
+    lines.push_str("\nRun: openclaw-auth doctor");
+    Some(lines)
 }
 
 /// One issue of the settings in one line.
@@ -250,11 +360,13 @@ mod tests {
         let several = json!([issue(Some(7), "a.b", Some("h")), issue(None, "", None)]);
         assert_eq!(
             text_of(&error(several)),
-            "error: one (config_unknown_key)\n  /f:7:7: a.b: m (c); h\n  /f: m (c)"
+            "Configuration is invalid: /f\n  line 7, column 7: a.b: m (c); h\n  m (c)\n\
+             Run: openclaw-auth doctor"
         );
         assert_eq!(
             text_of(&error(json!([issue(Some(7), "a", None)])).with_hint("h")),
-            "error: one (config_unknown_key)\nhint: h"
+            "Configuration is invalid: /f\n  line 7, column 7: a: m (c)\n\
+             Run: openclaw-auth doctor"
         );
     }
 

@@ -258,12 +258,8 @@ fn pasted_credentials() {
             "sk-ant-oat01-short",
             "oauth_setup_token_invalid",
         ),
-        (&["setup-token"], "", "oauth_setup_token_invalid"),
-        (
-            &["paste-token", "--provider", "x"],
-            " \n",
-            "oauth_input_invalid",
-        ),
+        (&["setup-token"], "", "empty_input"),
+        (&["paste-token", "--provider", "x"], " \n", "empty_input"),
         (
             &["paste-api-key", "--provider", "anthropic"],
             token.as_str(),

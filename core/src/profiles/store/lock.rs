@@ -97,6 +97,13 @@ impl LockFile {
     }
 }
 
+/// Whether a lock file was left behind, by the rule that contenders follow.
+pub(crate) fn is_stale_lock(host: &Host, path: &Path) -> bool {
+    let contender = Contender::new(host, path, Duration::ZERO);
+    let found = read(host, path);
+    found.is_ok_and(|found| matches!(contender.judge(&found), Judgement::Stale))
+}
+
 /// Rewrites `createdAt` in place, so that neither test of staleness fires.
 pub(crate) struct Pulse {
     host: Host,

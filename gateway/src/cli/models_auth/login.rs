@@ -6,17 +6,17 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
-use clap::{Arg, ArgMatches};
-use openclaw_auth::{
-    Code, Engine, Error, LoginDone, LoginFlow, LoginOptions, SecretText, parse_duration,
-};
+use clap::Arg;
+use openclaw_auth::{Code, Engine, Error, LoginDone, LoginFlow, LoginOptions, SecretText};
 use serde_json::json;
 
-use super::super::output::{Failed, print, print_json, print_to_stderr};
-use super::super::{flag, option};
+use super::super::args::{duration, flag, json as json_flag, option};
+use super::super::interrupt;
+use super::super::output::{Failed, note, print, print_json, print_to_stderr};
+use super::paste;
 use super::{
-    Outcome, config_update, failed, json as json_flag, name_in_config, now_ms, open, profile_id,
-    provider, replace, report_edit, span, text,
+    Call, Outcome, config_update, failed, name_in_config, profile_id, provider, replace,
+    report_edit, span,
 };
 
 /// Methods of providers that differ from the others; the first is the default.
@@ -27,6 +27,24 @@ const METHODS: &[(&str, &[&str])] = &[
         "anthropic",
         &["api-key", "setup-token", "cli", "claude-cli"],
     ),
+];
+/// What a person may choose from when no provider is named.
+const PROVIDERS: [(&str, &str); 2] = [
+    ("openai-codex", "ChatGPT account, through the browser"),
+    (
+        "anthropic",
+        "API key, setup-token, or the local claude program",
+    ),
+];
+/// What each method does.
+const ABOUT: &[(&str, &str)] = &[
+    ("oauth", "sign in with the browser"),
+    ("api-key", "paste an API key"),
+    ("setup-token", "paste the output of `claude setup-token`"),
+    ("token", "paste a bearer token"),
+    ("cli", "let the local claude program serve the models"),
+    ("claude-cli", "read the login of the claude program"),
+    ("codex-cli", "read the login of the codex program"),
 ];
 const OTHER_METHODS: &[&str] = &["oauth", "api-key", "token"];
 const LISTEN: Duration = Duration::from_millis(200);
@@ -43,21 +61,11 @@ pub(super) fn arguments() -> Vec<Arg> {
         flag("set-default", "Make the provider's model the default one"),
         flag("browser", "Open a browser even on a remote machine").conflicts_with("no-browser"),
         flag("no-browser", "Only print the address"),
-        option(
+        duration(
             "timeout",
-            "SECONDS",
-            "How long the browser is waited for (also 5m)",
-        )
-        .value_parser(|text: &str| {
-            // A bare number means seconds here.
-            let bare = text.chars().all(|c| c.is_ascii_digit()) && !text.is_empty();
-            let text = if bare {
-                format!("{text}s")
-            } else {
-                text.to_owned()
-            };
-            parse_duration(&text).map_err(|error| error.message().to_owned())
-        }),
+            "How long the browser is waited for, such as 5m",
+            "s",
+        ),
         replace(),
         config_update(),
         json_flag(),
@@ -65,65 +73,85 @@ pub(super) fn arguments() -> Vec<Arg> {
 }
 
 /// `models auth login`.
-pub(super) fn run(matches: &ArgMatches) -> Outcome {
-    let Some(provider) = text(matches, "provider") else {
-        let message = "--provider is missing, such as openai-codex or anthropic";
-        return Err(Failed::usage(Code::UsageError, message));
-    };
+pub(super) fn run(call: &Call<'_>) -> Outcome {
+    let provider = which_provider(call)?;
     let methods = METHODS.iter().find(|(id, _)| *id == provider);
     let methods = methods.map_or(OTHER_METHODS, |(_, methods)| methods);
-    let method = text(matches, "method")
-        .or(methods.first().copied())
-        .unwrap_or("oauth");
-    if !methods.contains(&method) {
-        let message = format!(
-            "method {method} is none of {} has: {}",
-            provider,
-            methods.join(", ")
-        );
-        return Err(Failed::usage(Code::UsageError, &message));
-    }
-    match method {
-        "oauth" => sign_in(matches, provider),
-        "cli" => claude_cli(matches),
-        "claude-cli" | "codex-cli" => link(matches, method),
-        other => {
-            let command = match other {
-                "api-key" => "paste-api-key",
-                "setup-token" => "setup-token",
-                _ => "paste-token",
-            };
-            let message =
-                format!("use `openclaw-auth models auth {command} --provider {provider}`");
-            Err(Failed::usage(Code::UsageError, &message))
+    let method = match call.text("method") {
+        Some(method) if methods.contains(&method) => method.to_owned(),
+        Some(method) => {
+            let message = format!(
+                "{provider} has no method \"{method}\"; methods: {}",
+                methods.join(", ")
+            );
+            return Err(failed(Error::new(Code::UnknownMethod, message)));
         }
+        None => which_method(call, methods)?,
+    };
+    match method.as_str() {
+        "oauth" => sign_in(call, &provider),
+        "cli" => claude_cli(call),
+        "claude-cli" | "codex-cli" => link(call, &method),
+        "setup-token" => paste::setup_token(call),
+        "api-key" => paste::api_key_for(call, &provider),
+        _ => paste::token_for(call, &provider),
     }
 }
 
-fn sign_in(matches: &ArgMatches, provider: &str) -> Outcome {
-    let engine = open(matches)?;
+/// The provider that was named, or that a person chooses.
+fn which_provider(call: &Call<'_>) -> Result<String, Failed> {
+    if let Some(provider) = call.text("provider") {
+        return Ok(provider.to_owned());
+    }
+    let known = PROVIDERS.map(|(id, about)| (id.to_owned(), about.to_owned()));
+    let chosen = call.choose("Provider", &known)?.map(str::to_owned);
+    chosen.ok_or_else(|| {
+        let message = "--provider is missing, such as openai-codex or anthropic";
+        Failed::usage(Code::UsageError, message)
+    })
+}
+
+/// The method that a person chooses, or the first.
+fn which_method(call: &Call<'_>, methods: &[&str]) -> Result<String, Failed> {
+    let first = methods.first().copied().unwrap_or("oauth").to_owned();
+    if methods.len() < 2 {
+        return Ok(first);
+    }
+    let about = |method: &str| {
+        let row = ABOUT.iter().find(|(known, _)| *known == method);
+        row.map_or("", |(_, about)| about).to_owned()
+    };
+    let choices = methods
+        .iter()
+        .map(|method| ((*method).to_owned(), about(method)));
+    let choices: Vec<_> = choices.collect();
+    let chosen = call.choose("Method", &choices)?.map(str::to_owned);
+    Ok(chosen.unwrap_or(first))
+}
+
+fn sign_in(call: &Call<'_>, provider: &str) -> Outcome {
+    let engine = call.open()?;
     let mut options = LoginOptions::default();
-    options.agent = text(matches, "agent").map(str::to_owned);
-    options.profile_id = text(matches, "profile-id").map(str::to_owned);
-    options.replace = matches.get_flag("replace");
-    options.timeout_ms = matches.get_one::<u64>("timeout").copied();
+    options.agent = call.text("agent").map(str::to_owned);
+    options.profile_id = call.text("profile-id").map(str::to_owned);
+    options.replace = call.flag("replace");
+    options.timeout_ms = call.number("timeout");
     let mut flow = engine.oauth_begin(provider, options).map_err(failed)?;
-    invite(matches, &mut flow);
+    invite(call, &mut flow);
     let lines = pasted_lines();
     let done = await_answer(&engine, &mut flow, &lines).map_err(failed)?;
-    finish(matches, &engine, &done)
+    finish(call, &engine, &done)
 }
 
 /// Shows the address, and opens it where a browser is likely.
-fn invite(matches: &ArgMatches, flow: &mut LoginFlow) {
+fn invite(call: &Call<'_>, flow: &mut LoginFlow) {
     warn(flow);
     print_to_stderr(&format!(
         "Sign in to {} with this address:\n\n{}\n",
         flow.label(),
         flow.url()
     ));
-    let remote =
-        (flow.is_remote() || matches.get_flag("no-browser")) && !matches.get_flag("browser");
+    let remote = (flow.is_remote() || call.flag("no-browser")) && !call.flag("browser");
     if !remote {
         open_browser(flow.url());
     } else if let Some(address) = flow.addresses().first() {
@@ -132,12 +160,13 @@ fn invite(matches: &ArgMatches, flow: &mut LoginFlow) {
             "If the browser is on another machine, forward the port:\n  ssh -L {port}:127.0.0.1:{port} <host>"
         ));
     }
+    interrupt::watch();
     print_to_stderr("Paste the address from the browser (or the code):");
 }
 
 fn warn(flow: &mut LoginFlow) {
     for warning in flow.take_warnings() {
-        print_to_stderr(&format!("warning: {warning}"));
+        note(&format!("warning: {warning}"));
     }
 }
 
@@ -204,16 +233,16 @@ fn open_browser(url: &str) {
     }
 }
 
-fn finish(matches: &ArgMatches, engine: &Engine, done: &LoginDone) -> Outcome {
+fn finish(call: &Call<'_>, engine: &Engine, done: &LoginDone) -> Outcome {
     let profile = (done.profile_id.as_str(), done.provider.as_str(), "oauth");
-    let updated = name_in_config(matches, engine, profile, done.email.as_deref());
-    let set_default = matches.get_flag("set-default");
+    let updated = name_in_config(call, engine, profile, done.email.as_deref());
+    let set_default = call.flag("set-default");
     let model = done.default_model.as_deref();
     let is_set = match model {
         Some(model) if set_default => report_edit(engine.set_default_model(model)),
         _ => false,
     };
-    if matches.get_flag("json") {
+    if call.flag("json") {
         let mut document = done.to_json();
         if let Some(map) = document.as_object_mut() {
             map.insert("configUpdated".to_owned(), (updated || is_set).into());
@@ -222,14 +251,16 @@ fn finish(matches: &ArgMatches, engine: &Engine, done: &LoginDone) -> Outcome {
         print_json(&document);
         return Ok(0);
     }
-    let ends = done.expires.map(|at| span(at.saturating_sub(now_ms())));
+    let ends = done
+        .expires
+        .map(|at| span(at.saturating_sub(call.now_ms())));
     let ends = ends.map_or_else(String::new, |ends| format!(", expires in {ends}"));
     print(&format!(
         "Auth profile: {} ({}/oauth){ends}",
         done.profile_id, done.provider
     ));
     for code in &done.warnings {
-        print_to_stderr(&format!("warning: {} ({code})", code.info().meaning));
+        note(&format!("warning: {} ({code})", code.info().meaning));
     }
     match model {
         Some(model) if is_set => print(&format!("Default model: {model}")),
@@ -242,23 +273,23 @@ fn finish(matches: &ArgMatches, engine: &Engine, done: &LoginDone) -> Outcome {
 }
 
 /// A profile that reads the login of another program.
-fn link(matches: &ArgMatches, program: &str) -> Outcome {
-    let engine = open(matches)?;
+fn link(call: &Call<'_>, program: &str) -> Outcome {
+    let engine = call.open()?;
     let done = engine
-        .oauth_link(text(matches, "agent"), program)
+        .oauth_link(call.text("agent"), program)
         .map_err(failed)?;
-    finish(matches, &engine, &done)
+    finish(call, &engine, &done)
 }
 
 /// Lets the local `claude` program serve the Anthropic models.
-fn claude_cli(matches: &ArgMatches) -> Outcome {
-    let engine = open(matches)?;
-    let set_default = matches.get_flag("set-default");
+fn claude_cli(call: &Call<'_>) -> Outcome {
+    let engine = call.open()?;
+    let set_default = call.flag("set-default");
     let done = engine.use_claude_cli(set_default).map_err(failed)?;
     let edit = done.edit.clone();
     let by_hand = matches!(edit, openclaw_auth::ConfigEdit::ByHand { .. });
     let changed = report_edit(Ok(edit));
-    if matches.get_flag("json") {
+    if call.flag("json") {
         let backup = done.backup.as_ref().map(|path| path.display().to_string());
         let document = json!({
             "provider": "claude-cli",

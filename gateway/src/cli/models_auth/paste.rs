@@ -1,17 +1,15 @@
 //! Storing a credential that a person pastes.
 
-use clap::{Arg, ArgMatches};
+use clap::Arg;
 use openclaw_auth::{
     Code, CredentialKind, NewCredential, ProfileMaterial, SecretText, check_setup_token,
     clean_pasted, profile_slug,
 };
 
-use super::super::output::{Failed, print, print_to_stderr};
-use super::super::{flag, option};
-use super::prompt;
+use super::super::args::{option, yes};
+use super::super::output::{Failed, note, print};
 use super::{
-    Outcome, config_update, expires_in, failed, name_in_config, now_ms, open, profile_id, provider,
-    replace, text,
+    Call, Outcome, config_update, expires_in, failed, name_in_config, profile_id, provider, replace,
 };
 
 const NOTICE: &str = "Anthropic setup-tokens work with this program for technical compatibility \
@@ -29,7 +27,7 @@ pub(super) fn setup_token_arguments() -> Vec<Arg> {
         ),
         profile_id(),
         expires_in(),
-        flag("yes", "Do not ask for confirmation"),
+        yes(),
         replace(),
         config_update(),
     ]
@@ -55,54 +53,62 @@ pub(super) fn api_key_arguments() -> Vec<Arg> {
 }
 
 /// `models auth setup-token`.
-pub(super) fn setup_token(matches: &ArgMatches) -> Outcome {
-    print_to_stderr(NOTICE);
-    let interactive = prompt::is_terminal();
-    if interactive && !matches.get_flag("yes") && !prompt::agrees("Store a setup-token?")? {
+pub(super) fn setup_token(call: &Call<'_>) -> Outcome {
+    note(NOTICE);
+    let interactive = call.is_interactive();
+    if interactive && !call.agrees("Store a setup-token?", false)? {
         return Err(failed(openclaw_auth::Error::new(
-            Code::OauthLoginCancelled,
-            "nothing was stored",
+            Code::Cancelled,
+            "cancelled; nothing was stored",
         )));
     }
-    let pasted = prompt::secret("Paste the setup-token")?;
+    let pasted = call.ask_secret("Paste the setup-token")?;
     let token = check_setup_token(pasted.expose()).map_err(failed)?;
-    let name = match (text(matches, "name"), text(matches, "profile-id")) {
+    let name = match (call.text("name"), call.text("profile-id")) {
         (Some(name), _) => name.to_owned(),
-        (None, None) if interactive => prompt::line("Name for this account (empty: default)")?,
+        (None, None) if interactive => call.ask("Name for this account (empty: default)")?,
         _ => String::new(),
     };
-    let id = text(matches, "profile-id").map_or_else(
+    let id = call.text("profile-id").map_or_else(
         || format!("anthropic:{}", profile_slug(&name)),
         str::to_owned,
     );
-    if matches.get_one::<u64>("expires-in").is_none() {
-        print_to_stderr("tip: add `--expires-in 365d` to be warned before it expires");
+    if call.number("expires-in").is_none() {
+        note("tip: add `--expires-in 365d` to be warned before it expires");
     }
-    store(matches, "anthropic", &id, CredentialKind::Token, token)
+    store(call, "anthropic", &id, CredentialKind::Token, token)
 }
 
 /// `models auth paste-token`.
-pub(super) fn token(matches: &ArgMatches) -> Outcome {
-    let provider = text(matches, "provider").unwrap_or_default();
-    let pasted = prompt::secret("Paste the token")?;
+pub(super) fn token(call: &Call<'_>) -> Outcome {
+    token_for(call, call.text("provider").unwrap_or_default())
+}
+
+/// Stores a bearer token for a provider.
+pub(super) fn token_for(call: &Call<'_>, provider: &str) -> Outcome {
+    let pasted = call.ask_secret("Paste the token")?;
     let token = required(&pasted)?;
     let is_setup_token = provider == "anthropic" && token.starts_with(SETUP_TOKEN);
     if let (true, Err(problem)) = (is_setup_token, check_setup_token(&token)) {
-        print_to_stderr(&format!("warning: {}", problem.message()));
+        note(&format!("warning: {}", problem.message()));
     }
     store(
-        matches,
+        call,
         provider,
-        &manual_id(matches, provider),
+        &manual_id(call, provider),
         CredentialKind::Token,
         token,
     )
 }
 
 /// `models auth paste-api-key`.
-pub(super) fn api_key(matches: &ArgMatches) -> Outcome {
-    let provider = text(matches, "provider").unwrap_or_default();
-    let pasted = prompt::secret("Paste the API key")?;
+pub(super) fn api_key(call: &Call<'_>) -> Outcome {
+    api_key_for(call, call.text("provider").unwrap_or_default())
+}
+
+/// Stores an API key for a provider.
+pub(super) fn api_key_for(call: &Call<'_>, provider: &str) -> Outcome {
+    let pasted = call.ask_secret("Paste the API key")?;
     let key = required(&pasted)?;
     if provider == "anthropic" && key.starts_with(SETUP_TOKEN) {
         let message = "this is a setup-token; use `models auth setup-token`";
@@ -112,9 +118,9 @@ pub(super) fn api_key(matches: &ArgMatches) -> Outcome {
         )));
     }
     store(
-        matches,
+        call,
         provider,
-        &manual_id(matches, provider),
+        &manual_id(call, provider),
         CredentialKind::ApiKey,
         key,
     )
@@ -124,41 +130,42 @@ fn required(pasted: &SecretText) -> Result<String, Failed> {
     let clean = clean_pasted(pasted.expose());
     if clean.is_empty() {
         return Err(failed(openclaw_auth::Error::new(
-            Code::OauthInputInvalid,
-            "Required",
+            Code::EmptyInput,
+            "no token was given",
         )));
     }
     Ok(clean)
 }
 
-fn manual_id(matches: &ArgMatches, provider: &str) -> String {
-    text(matches, "profile-id").map_or_else(|| format!("{provider}:manual"), str::to_owned)
+fn manual_id(call: &Call<'_>, provider: &str) -> String {
+    call.text("profile-id")
+        .map_or_else(|| format!("{provider}:manual"), str::to_owned)
 }
 
 fn store(
-    matches: &ArgMatches,
+    call: &Call<'_>,
     provider: &str,
     id: &str,
     kind: CredentialKind,
     secret: String,
 ) -> Outcome {
-    let engine = open(matches)?;
-    let agent = text(matches, "agent");
+    let engine = call.open()?;
+    let agent = call.text("agent");
     // A token takes the place of a token; a key takes the place of the same key only.
     let same_kind = engine.profile_kind(agent, id).map_err(failed)? == Some(kind);
-    let ends = matches.try_get_one::<u64>("expires-in").ok().flatten();
+    let ends = call.number("expires-in");
     let credential = NewCredential {
         id: id.to_owned(),
         provider: provider.to_owned(),
         kind,
         material: ProfileMaterial::Inline(SecretText::new(secret)),
-        expires: ends.map(|ms| now_ms().saturating_add(*ms)),
+        expires: ends.map(|ms| call.now_ms().saturating_add(ms)),
         email: None,
         display_name: None,
-        replace: matches.get_flag("replace") || (same_kind && kind == CredentialKind::Token),
+        replace: call.flag("replace") || (same_kind && kind == CredentialKind::Token),
     };
     engine.add_profile(agent, &credential).map_err(failed)?;
-    name_in_config(matches, &engine, (id, provider, kind.as_str()), None);
+    name_in_config(call, &engine, (id, provider, kind.as_str()), None);
     print(&format!(
         "Auth profile: {id} ({provider}/{})",
         kind.as_str()

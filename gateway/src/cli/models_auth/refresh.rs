@@ -1,17 +1,18 @@
 //! Refreshing OAuth profiles on demand.
 
-use clap::{Arg, ArgAction, ArgMatches};
+use clap::{Arg, ArgAction};
 use openclaw_auth::{Code, Error};
 use serde_json::{Value, json};
 
-use super::super::flag;
+use super::super::args::{flag, json as json_flag};
 use super::super::output::{Failed, print, print_json};
-use super::{Outcome, failed, json as json_flag, now_ms, open, provider, span, text};
+use super::{Call, Outcome, failed, provider, span};
 
 pub(super) fn arguments() -> Vec<Arg> {
     vec![
         Arg::new("ids")
             .value_name("PROFILE")
+            .help("Profile ids")
             .action(ArgAction::Append),
         provider().conflicts_with_all(["ids", "all"]),
         flag("all", "All OAuth profiles").conflicts_with("ids"),
@@ -21,15 +22,16 @@ pub(super) fn arguments() -> Vec<Arg> {
 }
 
 /// `models auth refresh`.
-pub(super) fn run(matches: &ArgMatches) -> Outcome {
+pub(super) fn run(call: &Call<'_>) -> Outcome {
+    let matches = call.matches();
     let ids: Vec<&String> = matches.get_many("ids").into_iter().flatten().collect();
-    let wanted = text(matches, "provider");
+    let wanted = call.text("provider");
     if ids.is_empty() && wanted.is_none() && !matches.get_flag("all") {
         let message = "name profiles, or use --provider or --all";
         return Err(Failed::usage(Code::UsageError, message));
     }
-    let engine = open(matches)?;
-    let agent = text(matches, "agent");
+    let engine = call.open()?;
+    let agent = call.text("agent");
     let known = engine.oauth_profiles(agent).map_err(failed)?;
     let chosen: Vec<(String, String)> = if ids.is_empty() {
         let fits = |provider: &str| wanted.is_none_or(|wanted| wanted == provider);
@@ -59,7 +61,9 @@ pub(super) fn run(matches: &ArgMatches) -> Outcome {
         let line = match engine.oauth_token(agent, &id, 0, force) {
             Ok(token) => {
                 let refreshed = ["refreshed", "adopted"].contains(&token.source.as_str());
-                let ends = token.expires.map(|at| span(at.saturating_sub(now_ms())));
+                let ends = token
+                    .expires
+                    .map(|at| span(at.saturating_sub(call.now_ms())));
                 set(&mut result, "refreshed", refreshed.into());
                 set(&mut result, "expiresAt", token.expires.into());
                 if let Some(warning) = &token.warning {

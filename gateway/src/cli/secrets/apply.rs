@@ -2,32 +2,39 @@
 
 use std::path::Path;
 
-use clap::{ArgMatches, Command};
 use openclaw_auth::{ApplyOptions, Code, Error, Plan, Registry};
 use serde_json::Value;
 
-use super::{Failed, Place, file_of, json_flag, print};
+use super::{Call, Failed, Node, file_of, print};
+use crate::cli::args::json;
+use crate::cli::args::{flag, path};
 use crate::cli::output::{Layout, print_json, print_to_stderr};
-use crate::cli::{flag, path};
+use crate::cli::tree::Outcome;
 
-pub(super) fn command() -> Command {
-    Command::new("apply")
-        .about("Move secrets to references as a plan says")
-        .after_help(
-            "Everything is tried before anything is written: every file is written, or none. \
+pub(super) const NODE: Node = Node {
+    name: "apply",
+    about: "Move secrets to references as a plan says",
+    build: |command| {
+        command
+            .after_help(
+                "Everything is tried before anything is written: every file is written, or none. \
              Comments and layout stay.",
-        )
-        .args([
-            path("from", "FILE", "The plan").required(true),
-            flag("dry-run", "Do everything except writing"),
-            flag("allow-exec", "Run the programs that the plan names"),
-            json_flag(),
-        ])
-}
+            )
+            .args([
+                path("from", "FILE", "The plan").required(true),
+                flag("dry-run", "Do everything except writing"),
+                flag("allow-exec", "Run the programs that the plan names"),
+                json(),
+            ])
+    },
+    run: Some(run),
+    below: &[],
+};
 
-pub(super) fn run(matches: &ArgMatches, place: &Place) -> Result<u8, Failed> {
-    let from = file_of(matches, "from").unwrap_or_default();
-    let text = place.read(&from, MAX_PLAN)?;
+fn run(call: &Call<'_>) -> Outcome {
+    let matches = call.matches();
+    let from = file_of(call, "from").unwrap_or_default();
+    let text = call.read(&from, MAX_PLAN)?;
     let document: Value = serde_json::from_str(&text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         let message = format!(
@@ -41,8 +48,8 @@ pub(super) fn run(matches: &ArgMatches, place: &Place) -> Result<u8, Failed> {
     options.dry_run = matches.get_flag("dry-run");
     options.allow_exec = matches.get_flag("allow-exec");
     let report = {
-        let _waiting = place.waiting();
-        place.options.apply(&plan, options)
+        let _waiting = call.waiting();
+        call.options.apply(&plan, options)
     };
     let report = report.map_err(Failed::of_command)?;
     if matches.get_flag("json") {
@@ -53,7 +60,7 @@ pub(super) fn run(matches: &ArgMatches, place: &Place) -> Result<u8, Failed> {
     for warning in report.warnings() {
         print_to_stderr(&layout.wrap(&format!("warning: {warning}"), "  "));
     }
-    let shown = |file: &str| place.shown(Path::new(file));
+    let shown = |file: &str| call.shown(Path::new(file));
     print(&text_of(&report.to_json(), &layout, &shown));
     Ok(0)
 }

@@ -1,48 +1,55 @@
 //! `secrets audit`: plain secrets, references that do not resolve, leftovers.
 
-use clap::{ArgMatches, Command};
 use openclaw_auth::{AuditOptions, AuditReport, Code, Finding, Severity};
 
-use super::{Failed, Place, json_flag, print};
-use crate::cli::flag;
+use super::{Call, Node, print};
+use crate::cli::args::flag;
+use crate::cli::args::json;
 use crate::cli::output::{Layout, print_json};
+use crate::cli::tree::Outcome;
 
-pub(super) fn command() -> Command {
-    Command::new("audit")
-        .about("Find plain secrets and references that do not resolve")
-        .after_help(
-            "Exit code 2: a reference does not resolve. 1: findings, with --check. 3: programs \
+pub(super) const NODE: Node = Node {
+    name: "audit",
+    about: "Find plain secrets and references that do not resolve",
+    build: |command| {
+        command
+            .after_help(
+                "Exit code 2: a reference does not resolve. 1: findings, with --check. 3: programs \
              were not run, with --require-complete. 0: else. Nothing is changed.",
-        )
-        .args([
-            flag("check", "Findings end with exit code 1"),
-            json_flag(),
-            flag("allow-exec", "Run the programs of exec providers"),
-            flag(
-                "strict",
-                "With --check, count suspected plain secrets as well",
-            ),
-            flag(
-                "require-complete",
-                "End with exit code 3 when programs were not run",
-            ),
-            flag("all", "Show every finding, not only the first 20"),
-        ])
-}
+            )
+            .args([
+                flag("check", "Findings end with exit code 1"),
+                json(),
+                flag("allow-exec", "Run the programs of exec providers"),
+                flag(
+                    "strict",
+                    "With --check, count suspected plain secrets as well",
+                ),
+                flag(
+                    "require-complete",
+                    "End with exit code 3 when programs were not run",
+                ),
+                flag("all", "Show every finding, not only the first 20"),
+            ])
+    },
+    run: Some(run),
+    below: &[],
+};
 
-pub(super) fn run(matches: &ArgMatches, place: &Place) -> Result<u8, Failed> {
+fn run(call: &Call<'_>) -> Outcome {
+    let matches = call.matches();
     let is_set = |name: &str| matches.get_flag(name);
     let mut options = AuditOptions::default();
     options.allow_exec = is_set("allow-exec");
     let report = {
-        let _waiting = place.waiting();
-        place.options.audit(options)
+        let _waiting = call.waiting();
+        call.options.audit(options)
     };
     if is_set("json") {
         print_json(&report.to_json());
     } else {
         let limit = if is_set("all") { usize::MAX } else { MOST };
-        let shown = |finding: &Finding| place.shown(finding.file());
+        let shown = |finding: &Finding| call.shown(finding.file());
         print(&text_of(&report, limit, &Layout::of_stdout(), &shown));
     }
     Ok(report.exit_code(
@@ -64,7 +71,7 @@ fn text_of(
     findings.sort_by_key(|finding| rank(finding.severity()));
     for finding in findings.iter().take(limit) {
         let path = finding.path();
-        let place = match finding.line_column() {
+        let at = match finding.line_column() {
             Some((line, column)) => format!("{}:{line}:{column}", file(finding)),
             None => file(finding),
         };
@@ -73,7 +80,7 @@ fn text_of(
         let message = message.map_or(finding.message(), |rest| {
             rest.trim_start_matches([':', ' '])
         });
-        let text = format!("- [{}] {place}:{path} {message}", finding.code());
+        let text = format!("- [{}] {at}:{path} {message}", finding.code());
         lines.push(layout.wrap(&text, "  "));
     }
     if findings.len() > limit {

@@ -4,29 +4,32 @@
 use std::io::{self, BufRead, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction};
 use openclaw_auth::{Code, Error, Plan, PlanBuilder, Registry, SecretRef, Target, TargetKind};
 
 use super::targets::line_of;
-use super::{Failed, Place, file_of, print};
+use super::{Call, Failed, Node, file_of, print};
+use crate::cli::args::{flag, path};
 use crate::cli::output::{Layout, print_to_stderr};
-use crate::cli::{flag, path};
+use crate::cli::tree::Outcome;
 
 /// Asks on a terminal.
-pub(super) fn command() -> Command {
-    Command::new("configure")
-        .about("Write a plan for moving secrets; asks on a terminal")
-        .after_help(EXAMPLE)
-        .args(arguments())
-}
+pub(super) const NODE: Node = Node {
+    name: "configure",
+    about: "Write a plan for moving secrets; asks on a terminal",
+    build: |command| command.after_help(EXAMPLE).args(arguments()),
+    run: Some(run),
+    below: &[],
+};
 
 /// Never asks.
-pub(super) fn plan_command() -> Command {
-    Command::new("plan")
-        .about("Write a plan for moving secrets")
-        .after_help(EXAMPLE)
-        .args(arguments())
-}
+pub(super) const PLAN: Node = Node {
+    name: "plan",
+    about: "Write a plan for moving secrets",
+    build: |command| command.after_help(EXAMPLE).args(arguments()),
+    run: Some(run_plan),
+    below: &[],
+};
 
 fn arguments() -> Vec<Arg> {
     let several = |name, value, help| {
@@ -64,31 +67,33 @@ fn arguments() -> Vec<Arg> {
     ]
 }
 
-pub(super) fn run_plan(matches: &ArgMatches, place: &Place) -> Result<u8, Failed> {
+fn run_plan(call: &Call<'_>) -> Outcome {
+    let matches = call.matches();
     if !has_work(matches) {
         let message = "nothing to plan; give --set, --set-profile, --provider or --delete-provider";
         return Err(Failed::usage(Code::UsageError, message));
     }
     let registry = Registry::new();
     let mut builder = PlanBuilder::new(&registry);
-    take_options(matches, place, &mut builder)?;
-    finish(builder, file_of(matches, "out"), place)
+    take_options(matches, call, &mut builder)?;
+    finish(builder, file_of(call, "out"), call)
 }
 
-pub(super) fn run(matches: &ArgMatches, place: &Place) -> Result<u8, Failed> {
+fn run(call: &Call<'_>) -> Outcome {
+    let matches = call.matches();
     if has_work(matches) {
-        return run_plan(matches, place);
+        return run_plan(call);
     }
-    let mut candidates = place.options.targets(false).map_err(Failed::of_command)?;
+    let mut candidates = call.options.targets(false).map_err(Failed::of_command)?;
     candidates
         .retain(|target| target.kind() == TargetKind::Plaintext && target.type_name().is_some());
     if candidates.is_empty() {
-        print_to_stderr("No plain secret is left that a reference could take the place of.");
+        print_to_stderr("No plain secret is left that a reference could take the call of.");
         return Ok(0);
     }
     let registry = Registry::new();
     let mut builder = PlanBuilder::new(&registry);
-    take_options(matches, place, &mut builder)?;
+    take_options(matches, call, &mut builder)?;
     let is_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
     if !is_terminal {
         for target in &candidates {
@@ -103,29 +108,29 @@ pub(super) fn run(matches: &ArgMatches, place: &Place) -> Result<u8, Failed> {
         answers: io::stdin().lock(),
         show: &|text: &str| print_to_stderr(&Layout::of_stdout().wrap(text, "  ")),
     };
-    if !questions.ask(&candidates, &mut builder, place)? {
+    if !questions.ask(&candidates, &mut builder, call)? {
         print_to_stderr("Nothing was chosen; no plan was written.");
         return Ok(0);
     }
-    let out = match file_of(matches, "out") {
+    let out = match file_of(call, "out") {
         Some(out) => out,
         None => match questions.answer("Write the plan to [secrets-plan.json]:")? {
             name if name.is_empty() => PathBuf::from("secrets-plan.json"),
             name => PathBuf::from(name),
         },
     };
-    finish(builder, Some(out), place)
+    finish(builder, Some(out), call)
 }
 
-fn has_work(matches: &ArgMatches) -> bool {
+fn has_work(matches: &clap::ArgMatches) -> bool {
     ["set", "set-profile", "provider", "delete-provider"]
         .iter()
         .any(|name| matches.contains_id(name))
 }
 
 fn take_options(
-    matches: &ArgMatches,
-    place: &Place,
+    matches: &clap::ArgMatches,
+    call: &Call<'_>,
     builder: &mut PlanBuilder<'_>,
 ) -> Result<(), Failed> {
     let all = |name: &str| matches.get_many::<String>(name).into_iter().flatten();
@@ -137,7 +142,7 @@ fn take_options(
     };
     for text in all("provider") {
         let (alias, settings) = parted("provider", text)?;
-        let settings = settings_of(&settings, place)?;
+        let settings = settings_of(&settings, call)?;
         let result = builder.provider_text(&alias, &settings);
         result.map_err(Failed::of_command)?;
     }
@@ -174,9 +179,9 @@ fn take_options(
 }
 
 /// Settings as given, or from the file that `@` names.
-fn settings_of(text: &str, place: &Place) -> Result<String, Failed> {
+fn settings_of(text: &str, call: &Call<'_>) -> Result<String, Failed> {
     match text.strip_prefix('@') {
-        Some(file) => Ok(place.read(Path::new(file), MAX_SETTINGS)?.to_string()),
+        Some(file) => Ok(call.read(Path::new(file), MAX_SETTINGS)?.to_string()),
         None => Ok(text.to_owned()),
     }
 }
@@ -187,15 +192,15 @@ fn provider_of(id: &str) -> Option<&str> {
     Some(provider).filter(|provider| !provider.is_empty())
 }
 
-fn finish(builder: PlanBuilder<'_>, out: Option<PathBuf>, place: &Place) -> Result<u8, Failed> {
-    let now = place.host.clock.now_ms();
+fn finish(builder: PlanBuilder<'_>, out: Option<PathBuf>, call: &Call<'_>) -> Result<u8, Failed> {
+    let now = call.host.clock.now_ms();
     let plan = builder.build(now).map_err(Failed::of_command)?;
     let text = format!("{:#}\n", plan.to_json());
     let Some(out) = out else {
         print(text.trim_end());
         return Ok(0);
     };
-    place.write(&out, &text)?;
+    call.write(&out, &text)?;
     print_to_stderr(&format!(
         "The plan is in {}. To try it, then to do it:",
         out.display()
@@ -229,7 +234,7 @@ impl<R: BufRead> Questions<'_, R> {
         &mut self,
         candidates: &[Target],
         builder: &mut PlanBuilder<'_>,
-        place: &Place,
+        call: &Call<'_>,
     ) -> Result<bool, Failed> {
         (self.show)(&format!(
             "{} plain secret(s) can be moved.",
@@ -263,7 +268,7 @@ impl<R: BufRead> Questions<'_, R> {
                  declared already:"
             );
             self.until(&question, |settings| {
-                let settings = settings_of(settings, place).map_err(|failed| failed.error)?;
+                let settings = settings_of(settings, call).map_err(|failed| failed.error)?;
                 builder.provider_text(alias, &settings)
             })?;
         }

@@ -3,57 +3,65 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{ArgMatches, Command, value_parser};
+use clap::value_parser;
 use openclaw_auth::{Code, Error, SecretText};
 use serde_json::Value;
 
 use self::http::Endpoint;
-use super::{Failed, Place, file_of, json_flag, print};
+use super::{Call, Failed, Node, file_of, print};
+use crate::cli::args::json;
+use crate::cli::args::{option, path};
 use crate::cli::output::{Layout, print_json};
-use crate::cli::{option, path};
+use crate::cli::tree::Outcome;
 use crate::server::{pid_path, reload_note_path};
 
 mod http;
 
-pub(super) fn command() -> Command {
-    Command::new("reload")
-        .about("Ask the running gateway to reload")
-        .after_help(
-            "Without --url the gateway of the state folder is asked by SIGHUP. Exit code 0: it \
+pub(super) const NODE: Node = Node {
+    name: "reload",
+    about: "Ask the running gateway to reload",
+    build: |command| {
+        command
+            .after_help(
+                "Without --url the gateway of the state folder is asked by SIGHUP. Exit code 0: it \
              has reloaded. 1: it refused, the last good settings stay. 3: none is running, or \
              it did not say how it went.",
-        )
-        .args([
-            option(
-                "url",
-                "URL",
-                "Ask the gateway at this address, such as http://127.0.0.1:18789",
-            ),
-            path(
-                "token-file",
-                "FILE",
-                "File that holds the gateway's token, for --url",
             )
-            .requires("url"),
-            option("timeout", "MS", "How long to wait for the outcome")
-                .value_parser(value_parser!(u64).range(1..=600_000)),
-            json_flag(),
-        ])
-}
+            .args([
+                option(
+                    "url",
+                    "URL",
+                    "Ask the gateway at this address, such as http://127.0.0.1:18789",
+                ),
+                path(
+                    "token-file",
+                    "FILE",
+                    "File that holds the gateway's token, for --url",
+                )
+                .requires("url"),
+                option("timeout", "MS", "How long to wait for the outcome")
+                    .value_parser(value_parser!(u64).range(1..=600_000)),
+                json(),
+            ])
+    },
+    run: Some(run),
+    below: &[],
+};
 
-pub(super) fn run(matches: &ArgMatches, place: &Place) -> Result<u8, Failed> {
+fn run(call: &Call<'_>) -> Outcome {
+    let matches = call.matches();
     let timeout = matches.get_one::<u64>("timeout").copied();
     let timeout = timeout.map_or(PATIENCE, Duration::from_millis);
     let outcome = match matches.get_one::<String>("url") {
         Some(url) => {
-            let token = file_of(matches, "token-file").map(|file| token(place, &file));
+            let token = file_of(call, "token-file").map(|file| token(call, &file));
             let endpoint = Endpoint::parse(url).ok_or_else(|| {
                 let message = "--url must be http://HOST:PORT or https://HOST:PORT";
                 Failed::usage(Code::UsageError, message)
             })?;
             http::post(&endpoint, token.transpose()?.as_ref(), timeout)
         }
-        None => Running::find(place).and_then(|running| running.reload(timeout)),
+        None => Running::find(call).and_then(|running| running.reload(timeout)),
     };
     let outcome = outcome.map_err(Failed::undecided)?;
     let is_done = outcome.get("reloaded").and_then(Value::as_bool) == Some(true);
@@ -103,21 +111,21 @@ fn text_of(outcome: &Value, layout: &Layout) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn token(place: &Place, file: &Path) -> Result<SecretText, Failed> {
-    let text = place.read(file, MAX_FILE)?;
+fn token(call: &Call<'_>, file: &Path) -> Result<SecretText, Failed> {
+    let text = call.read(file, MAX_FILE)?;
     Ok(SecretText::new(text.trim().to_owned()))
 }
 
 /// The gateway of a state folder.
 struct Running<'a> {
-    place: &'a Place,
+    call: &'a Call<'a>,
     state: PathBuf,
     pid: u32,
 }
 
 impl<'a> Running<'a> {
-    fn find(place: &'a Place) -> Result<Self, Error> {
-        let state = place.options.locations().state;
+    fn find(call: &'a Call<'a>) -> Result<Self, Error> {
+        let state = call.options.locations().state;
         let not_running = |why: &str| {
             let message = format!(
                 "no gateway is running: {}: {why}",
@@ -126,13 +134,13 @@ impl<'a> Running<'a> {
             let hint = "Nothing had to be reloaded; a gateway reads everything when it starts.";
             Error::new(Code::GatewayNotRunning, message).with_hint(hint)
         };
-        let text = read(place, &pid_path(&state)).ok_or_else(|| not_running("there is none"))?;
+        let text = read(call, &pid_path(&state)).ok_or_else(|| not_running("there is none"))?;
         let pid = text.trim().parse().ok().filter(|pid| *pid > 1);
         let pid: u32 = pid.ok_or_else(|| not_running("does not name a process"))?;
-        if !is_gateway(place, pid) {
+        if !is_gateway(call, pid) {
             return Err(not_running("left behind by a gateway that has ended"));
         }
-        Ok(Self { place, state, pid })
+        Ok(Self { call, state, pid })
     }
 
     /// Sends the signal and waits for the note that answers it.
@@ -142,13 +150,13 @@ impl<'a> Running<'a> {
             let message = format!("process {} cannot be asked: {reason}", self.pid);
             Error::new(Code::GatewayNotRunning, message)
         })?;
-        let clock = &self.place.host.clock;
+        let clock = &self.call.host.clock;
         let deadline = clock.monotonic() + timeout;
         while clock.monotonic() < deadline {
             if let Some((_, note)) = self.note().filter(|(count, _)| *count > before) {
                 return Ok(note);
             }
-            if !is_gateway(self.place, self.pid) {
+            if !is_gateway(self.call, self.pid) {
                 let message = format!("the gateway (process {}) has ended meanwhile", self.pid);
                 return Err(Error::new(Code::GatewayNotRunning, message));
             }
@@ -162,7 +170,7 @@ impl<'a> Running<'a> {
 
     /// How the last reload by signal went, and the number of such reloads.
     fn note(&self) -> Option<(u64, Value)> {
-        let text = read(self.place, &reload_note_path(&self.state))?;
+        let text = read(self.call, &reload_note_path(&self.state))?;
         let mut note: Value = serde_json::from_str(&text).ok()?;
         let map = note.as_object_mut()?;
         if map.remove("pid")?.as_u64()? != u64::from(self.pid) {
@@ -173,16 +181,16 @@ impl<'a> Running<'a> {
     }
 }
 
-fn read(place: &Place, path: &Path) -> Option<String> {
-    let file = place.host.files.open(path);
+fn read(call: &Call<'_>, path: &Path) -> Option<String> {
+    let file = call.host.files.open(path);
     let bytes = file.and_then(|mut file| file.read_to_limit(MAX_FILE));
     String::from_utf8(bytes.ok()??.to_vec()).ok()
 }
 
 /// Whether the process exists and, as far as the system tells it, runs this program: the number
 /// in the file of a gateway that was killed may belong to something else by now.
-fn is_gateway(place: &Place, pid: u32) -> bool {
-    let name = |pid: &str| read(place, Path::new(&format!("/proc/{pid}/comm")));
+fn is_gateway(call: &Call<'_>, pid: u32) -> bool {
+    let name = |pid: &str| read(call, Path::new(&format!("/proc/{pid}/comm")));
     match (name("self"), name(&pid.to_string())) {
         (Some(own), Some(other)) => own == other,
         (Some(_), None) => false,

@@ -1,24 +1,25 @@
-//! `secrets targets`: every place that holds a secret.
+//! `secrets targets`: every call that holds a secret.
 
-use clap::{ArgMatches, Command};
 use openclaw_auth::Target;
 use serde_json::{Value, json};
 
-use super::{Failed, Place, json_flag, print};
-use crate::cli::flag;
+use super::{Call, Failed, Node, print};
+use crate::cli::args::flag;
+use crate::cli::args::json;
 use crate::cli::output::{Layout, print_json};
+use crate::cli::tree::Outcome;
 
-pub(super) fn command() -> Command {
-    Command::new("targets")
-        .about("List every place that holds a secret")
-        .args([
-            flag("all", "Also list places that could hold one"),
-            json_flag(),
-        ])
-}
+pub(super) const NODE: Node = Node {
+    name: "targets",
+    about: "List every call that holds a secret",
+    build: |command| command.args([flag("all", "Also list places that could hold one"), json()]),
+    run: Some(run),
+    below: &[],
+};
 
-pub(super) fn run(matches: &ArgMatches, place: &Place) -> Result<u8, Failed> {
-    let targets = place.options.targets(matches.get_flag("all"));
+fn run(call: &Call<'_>) -> Outcome {
+    let matches = call.matches();
+    let targets = call.options.targets(matches.get_flag("all"));
     let targets = targets.map_err(Failed::of_command)?;
     if matches.get_flag("json") {
         let targets: Vec<Value> = targets.iter().map(Target::to_json).collect();
@@ -26,7 +27,7 @@ pub(super) fn run(matches: &ArgMatches, place: &Place) -> Result<u8, Failed> {
         return Ok(0);
     }
     if targets.is_empty() {
-        print("There is no place for a secret in this configuration.");
+        print("There is no call for a secret in this configuration.");
     }
     let layout = Layout::of_stdout();
     for target in &targets {

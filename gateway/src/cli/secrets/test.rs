@@ -1,18 +1,20 @@
 //! `secrets test`: does one reference resolve?
 
-use clap::{Arg, ArgMatches, Command};
+use clap::Arg;
 use openclaw_auth::{Code, Error, SecretRef};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{Failed, Place, json_flag, print};
-use crate::cli::flag;
+use super::{Call, Failed, Node, print};
+use crate::cli::args::{flag, json};
 use crate::cli::output::{print_json, print_to_stderr};
+use crate::cli::tree::Outcome;
 
-pub(super) fn command() -> Command {
-    Command::new("test")
-        .about("Resolve one reference; the value is never shown")
-        .args([
+pub(super) const NODE: Node = Node {
+    name: "test",
+    about: "Resolve one reference; the value is never shown",
+    build: |command| {
+        command.args([
             Arg::new("what")
                 .value_name("PATH|REF")
                 .help("Path in the configuration, or source:provider:id")
@@ -21,13 +23,17 @@ pub(super) fn command() -> Command {
                 "show-stderr",
                 "Also show what the provider's program wrote to standard error; it may hold secrets",
             ),
-            json_flag(),
+            json(),
         ])
-}
+    },
+    run: Some(run),
+    below: &[],
+};
 
-pub(super) fn run(matches: &ArgMatches, place: &Place) -> Result<u8, Failed> {
+fn run(call: &Call<'_>) -> Outcome {
+    let matches = call.matches();
     let what = matches.get_one::<String>("what").map_or("", String::as_str);
-    let resolver = place.options.resolver().map_err(Failed::of_command)?;
+    let resolver = call.options.resolver().map_err(Failed::of_command)?;
     let label = match SecretRef::parse(what) {
         Some(_) => what.to_owned(),
         None => resolver.label_at(what).ok_or_else(|| {
@@ -37,7 +43,7 @@ pub(super) fn run(matches: &ArgMatches, place: &Place) -> Result<u8, Failed> {
         })?,
     };
     let result = {
-        let _waiting = place.waiting();
+        let _waiting = call.waiting();
         resolver.resolve(&[&label]).pop()
     };
     let nothing = || Error::new(Code::InternalError, "the reference was not resolved");

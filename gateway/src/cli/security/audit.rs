@@ -2,51 +2,52 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{ArgAction, ArgMatches, Command};
 use openclaw_auth::access::{AuditSeverity, CertificateFacts};
 use openclaw_auth::host::Host;
 use openclaw_auth::report::{SecurityOptions, SecurityReport, security};
-use serde_json::Value;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
-use super::super::logger::LogFormat;
-use super::super::output::{Failed, print, print_to_stderr};
-use super::super::{flag, option, start_log};
+use super::super::args::{flag, json, several};
+use super::super::call::Call;
+use super::super::output::{Failed, Layout, note, print, print_json};
+use super::super::tree::{Node, Outcome};
 use super::{probe, text};
 
-/// The word and its options.
-pub(super) fn command() -> Command {
-    Command::new("audit")
-        .about("Check settings, files and secrets for what is risky")
-        .args([
-            flag("json", "Print one JSON document"),
+pub(super) const NODE: Node = Node {
+    name: "audit",
+    about: "Check settings, files and secrets for what is risky",
+    build: |command| {
+        command.args([
+            json(),
             flag("check", "Exit with 1 for critical findings, 2 for warnings"),
             flag(
                 "deep",
                 "Also probe the gateway on this host and every --url",
             ),
-            option(
+            several(
                 "url",
                 "URL",
                 "Also probe this address of the gateway; may be repeated",
-            )
-            .action(ArgAction::Append),
+            ),
         ])
-}
+    },
+    run: Some(run),
+    below: &[],
+};
 
 /// Runs it.
 ///
 /// # Errors
 ///
 /// A configuration that cannot be read, or a wrong URL.
-pub(super) fn run(matches: &ArgMatches) -> Result<u8, Failed> {
-    start_log(matches, log::LevelFilter::Warn, LogFormat::Text);
-    let host = Host::real();
-    let options = options(matches);
-    let mut report = security(&host, &options).map_err(Failed::of_command)?;
+fn run(call: &Call<'_>) -> Outcome {
+    let matches = call.matches();
+    let host = &call.host;
+    let options = options(call);
+    let mut report = security(host, &options).map_err(Failed::of_command)?;
     let urls: Vec<String> = matches
         .get_many::<String>("url")
         .into_iter()
@@ -59,14 +60,14 @@ pub(super) fn run(matches: &ArgMatches) -> Result<u8, Failed> {
             let port = report.port().unwrap_or(DEFAULT_PORT);
             format!("http://127.0.0.1:{port}/")
         });
-        let found = probe::deep(&host, &options, &urls, direct.as_slice())?;
+        let found = probe::deep(host, &options, &urls, direct.as_slice())?;
         for unsure in &found.unsure {
-            print_to_stderr(&format!("not clear: {unsure}"));
+            note(&format!("not clear: {unsure}"));
         }
         report.add(found.findings);
     }
     if matches.get_flag("json") {
-        print(&pretty(&report.to_json()));
+        print_json(&report.to_json());
     } else {
         print(&human(&report));
     }
@@ -77,18 +78,12 @@ pub(super) fn run(matches: &ArgMatches) -> Result<u8, Failed> {
 }
 
 /// What the global options say about where the configuration is.
-pub(super) fn options(matches: &ArgMatches) -> SecurityOptions {
-    let path = |name: &str| matches.get_one::<String>(name).map(PathBuf::from);
+pub(super) fn options(call: &Call<'_>) -> SecurityOptions {
     let mut options = SecurityOptions::default();
-    options.config = path("config");
-    options.state_dir = path("state-dir");
+    options.config = call.text("config").map(PathBuf::from);
+    options.state_dir = call.named_state_dir();
     options.certificate = Some(certificate);
     options
-}
-
-/// One JSON document with two spaces of indentation.
-pub(super) fn pretty(document: &Value) -> String {
-    serde_json::to_string_pretty(document).unwrap_or_else(|_| document.to_string())
 }
 
 fn exit(report: &SecurityReport) -> u8 {
@@ -112,7 +107,8 @@ fn human(report: &SecurityReport) -> String {
     if !untold.is_empty() {
         let mut lines = String::from("Secrets that were not looked at\n");
         for told in untold {
-            lines.push_str(&text::wrapped(&told, "  ", "    "));
+            lines.push_str(&Layout::of_stdout().wrap(&format!("  {told}"), "    "));
+            lines.push('\n');
         }
         parts.push(lines);
     }

@@ -5,11 +5,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, value_parser};
 use openclaw_auth::Code;
 
+use super::super::args::{flag, option};
+use super::super::call::Call;
 use super::super::output::{Failed, print};
-use super::super::{flag, option};
+use super::super::tree::{Node, Outcome};
 
 /// A proxy whose configuration is known.
 struct Preset {
@@ -108,43 +110,48 @@ const PRESETS: &[Preset] = &[
     },
 ];
 
-/// The word and its options.
-pub(super) fn command() -> Command {
-    let names: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
-    let list: Vec<String> = PRESETS
-        .iter()
-        .map(|preset| format!("  {:<12}{}", preset.name, preset.about))
-        .collect();
-    Command::new("preset")
-        .about("Print settings for the gateway behind a proxy, and for the proxy")
-        .after_help(format!("Proxies:\n{}", list.join("\n")))
-        .args([
-            Arg::new("name")
-                .value_name("PROXY")
-                .required(true)
-                .value_parser(names)
-                .hide_possible_values(true)
-                .help("The proxy"),
-            option("public-host", "HOST", "Host name that users open")
-                .default_value("claw.example.com"),
-            option("proxy-ip", "IP", "Address from which the proxy connects")
-                .value_parser(value_parser!(IpAddr))
-                .default_value("127.0.0.1"),
-            option("upstream", "IP:PORT", "Address of the gateway")
-                .value_parser(value_parser!(SocketAddr)),
-            flag(
-                "secret",
-                "Let the proxy prove itself by a secret of its own",
-            ),
-        ])
-}
+pub(super) const NODE: Node = Node {
+    name: "preset",
+    about: "Print settings for the gateway behind a proxy, and for the proxy",
+    build: |command| {
+        let names: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
+        let list: Vec<String> = PRESETS
+            .iter()
+            .map(|preset| format!("  {:<12}{}", preset.name, preset.about))
+            .collect();
+        command
+            .after_help(format!("Proxies:\n{}", list.join("\n")))
+            .args([
+                Arg::new("name")
+                    .value_name("PROXY")
+                    .required(true)
+                    .value_parser(names)
+                    .hide_possible_values(true)
+                    .help("The proxy"),
+                option("public-host", "HOST", "Host name that users open")
+                    .default_value("claw.example.com"),
+                option("proxy-ip", "IP", "Address from which the proxy connects")
+                    .value_parser(value_parser!(IpAddr))
+                    .default_value("127.0.0.1"),
+                option("upstream", "IP:PORT", "Address of the gateway")
+                    .value_parser(value_parser!(SocketAddr)),
+                flag(
+                    "secret",
+                    "Let the proxy prove itself by a secret of its own",
+                ),
+            ])
+    },
+    run: Some(run),
+    below: &[],
+};
 
 /// Prints the preset.
 ///
 /// # Errors
 ///
 /// A wrong combination of options.
-pub(super) fn run(matches: &ArgMatches) -> Result<u8, Failed> {
+fn run(call: &Call<'_>) -> Outcome {
+    let matches = call.matches();
     let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
     let preset = PRESETS
         .iter()

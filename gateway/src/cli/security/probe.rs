@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{ArgAction, ArgMatches, Command, value_parser};
+use clap::{ArgMatches, value_parser};
 use hyper::Uri;
 use openclaw_auth::access::{AuditFinding, AuditSeverity, sort_findings};
 use openclaw_auth::host::{self, Host};
@@ -15,31 +15,30 @@ use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 
-use super::super::logger::LogFormat;
-use super::super::output::{Failed, print};
-use super::super::{flag, option, path, start_log};
+use super::super::args::{flag, json, option, path, several};
+use super::super::call::Call;
+use super::super::output::{Failed, Layout, print, print_json};
+use super::super::tree::{Node, Outcome};
 use super::{audit, text};
 use crate::probe::{Found, Probe};
 use crate::server::probe::NONCE_FILE;
 
-/// The word and its options.
-pub(super) fn command() -> Command {
-    Command::new("probe")
-        .about("Find out whether forged headers or a way around the proxy work")
-        .args([
-            option(
+pub(super) const NODE: Node = Node {
+    name: "probe",
+    about: "Find out whether forged headers or a way around the proxy work",
+    build: |command| {
+        command.args([
+            several(
                 "url",
                 "URL",
                 "Address of the gateway as users open it; may be repeated",
             )
-            .action(ArgAction::Append)
             .required_unless_present("direct"),
-            option(
+            several(
                 "direct",
                 "URL",
                 "Address of the gateway itself; may be repeated",
-            )
-            .action(ArgAction::Append),
+            ),
             path(
                 "cookie-file",
                 "FILE",
@@ -62,37 +61,40 @@ pub(super) fn command() -> Command {
                 "The user header, when there is no configuration here",
             ),
             flag("ws", "Try WebSocket upgrades too"),
-            flag("json", "Print one JSON document"),
+            json(),
             option("timeout", "SECONDS", "Longest time for one request")
                 .value_parser(value_parser!(u64).range(1..=300))
                 .default_value("10"),
         ])
-}
+    },
+    run: Some(run),
+    below: &[],
+};
 
 /// Runs it.
 ///
 /// # Errors
 ///
 /// A wrong URL, a login that cannot be read, or no user header.
-pub(super) fn run(matches: &ArgMatches) -> Result<u8, Failed> {
-    start_log(matches, log::LevelFilter::Warn, LogFormat::Text);
-    let host = Host::real();
+fn run(call: &Call<'_>) -> Outcome {
+    let matches = call.matches();
+    let host = &call.host;
     let text = |name: &str| matches.get_one::<String>(name).cloned();
-    let names = names(&host, &audit::options(matches), text("user-header"))?;
+    let names = names(host, &audit::options(call), text("user-header"))?;
     let seconds = matches.get_one::<u64>("timeout").copied().unwrap_or(10);
     let probe = Probe {
         urls: urls(matches, "url")?,
         direct: urls(matches, "direct")?,
-        login: login(&host, matches)?,
+        login: login(host, matches)?,
         expect_user: text("expect-user"),
         websocket: matches.get_flag("ws"),
         roots: roots(&host, matches)?,
         timeout: Duration::from_secs(seconds),
         ..empty(&names)?
     };
-    let found = take(&host, &probe, names.state_dir.as_deref())?;
+    let found = take(host, &probe, names.state_dir.as_deref())?;
     if matches.get_flag("json") {
-        print(&audit::pretty(&document(&host, &found)));
+        print_json(&document(host, &found));
     } else {
         print(&human(&found));
     }
@@ -315,10 +317,11 @@ fn human(found: &Found) -> String {
         found.unsure.len()
     )];
     parts.extend(found.findings.iter().map(text::finding));
+    let layout = Layout::of_stdout();
     let list = |title: &str, lines: &[String]| {
         let lines: String = lines
             .iter()
-            .map(|line| text::wrapped(line, "  ", "    "))
+            .map(|line| format!("{}\n", layout.wrap(&format!("  {line}"), "    ")))
             .collect();
         (!lines.is_empty()).then(|| format!("{title}\n{lines}"))
     };

@@ -1,10 +1,10 @@
-//! Findings for people: 80 columns, every state also as a word.
+//! Findings for people: every state also as a word.
 
 use openclaw_auth::access::{AuditFinding, AuditSeverity, ChecklistLine};
 use openclaw_auth::report::Verdict;
 
-/// Columns of a line.
-const WIDTH: usize = 80;
+use super::super::output::Layout;
+use super::super::style::{Role, Style};
 
 /// `1 critical, 2 warn, 1 info`.
 pub(super) fn summary(findings: &[AuditFinding]) -> String {
@@ -24,29 +24,43 @@ const SEVERITIES: [AuditSeverity; 3] = [
 
 /// One finding in a few lines.
 pub(super) fn finding(finding: &AuditFinding) -> String {
-    let mut text = format!("{}  {}\n", finding.severity.as_str(), finding.check_id);
+    let layout = Layout::of_stdout();
+    let role = match finding.severity {
+        AuditSeverity::Critical => Role::Error,
+        AuditSeverity::Warn => Role::Warning,
+        _ => Role::Muted,
+    };
+    let severity = Style::stdout().paint(role, finding.severity.as_str());
+    let mut text = format!("{severity}  {}\n", finding.check_id);
+    let mut add = |line: String, indent: &str| {
+        text.push_str(&layout.wrap(&line, indent));
+        text.push('\n');
+    };
     for part in [finding.title, finding.detail.as_str()] {
-        text.push_str(&wrapped(part, "  ", "  "));
+        add(format!("  {part}"), "  ");
     }
     let place = finding.path.as_str();
     if !place.is_empty() && !finding.detail.contains(place) {
-        text.push_str(&wrapped(place, "  at ", "     "));
+        add(format!("  at {place}"), "     ");
     }
-    text.push_str(&wrapped(finding.remediation, "  fix: ", "       "));
+    add(format!("  fix: {}", finding.remediation), "       ");
     text
 }
 
 /// The checklist of the trusted-proxy mode.
 pub(super) fn checklist(lines: &[(ChecklistLine, Verdict, String)]) -> String {
-    let mut text = String::from("Trusted-proxy checklist\n");
+    let (layout, style) = (Layout::of_stdout(), Style::stdout());
+    let mut text = style.paint(Role::Heading, "Trusted-proxy checklist");
+    text.push('\n');
     for (line, verdict, ground) in lines {
-        let word = match verdict {
-            Verdict::Holds => "ok",
-            Verdict::Fails => "no",
-            _ => "?",
+        let (word, role) = match verdict {
+            Verdict::Holds => ("ok  ", Role::Ok),
+            Verdict::Fails => ("no  ", Role::Error),
+            _ => ("?   ", Role::Warning),
         };
-        text.push_str(&format!("  {word:<4}{}\n", line.as_str()));
-        text.push_str(&wrapped(ground, "      ", "      "));
+        text.push_str(&format!("  {}{}\n", style.paint(role, word), line.as_str()));
+        text.push_str(&layout.wrap(&format!("      {ground}"), "      "));
+        text.push('\n');
     }
     let unknown = |(_, verdict, _): &(_, Verdict, _)| *verdict == Verdict::Unknown;
     if lines.iter().any(unknown) {
@@ -55,43 +69,9 @@ pub(super) fn checklist(lines: &[(ChecklistLine, Verdict, String)]) -> String {
     text
 }
 
-/// A text in lines, the first and the others begun with these.
-pub(super) fn wrapped(text: &str, first: &str, other: &str) -> String {
-    let mut lines = String::new();
-    let mut line = first.to_owned();
-    let mut is_empty = true;
-    for word in text.split_whitespace() {
-        let width = line.chars().count() + word.chars().count() + usize::from(!is_empty);
-        if width > WIDTH && !is_empty {
-            lines.push_str(line.trim_end());
-            lines.push('\n');
-            line = other.to_owned();
-            is_empty = true;
-        }
-        if !is_empty {
-            line.push(' ');
-        }
-        line.push_str(word);
-        is_empty = false;
-    }
-    lines.push_str(line.trim_end());
-    lines.push('\n');
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_fit_and_words_are_never_cut() {
-        let long = "word ".repeat(60);
-        let text = wrapped(&long, "  fix: ", "       ");
-        assert!(text.lines().count() > 3);
-        assert!(text.lines().all(|line| line.len() <= WIDTH), "{text}");
-        let id = "x".repeat(100);
-        assert!(wrapped(&id, "  ", "  ").contains(&id));
-    }
 
     #[test]
     fn a_finding_reads_from_top_to_bottom() {

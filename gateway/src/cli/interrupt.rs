@@ -1,0 +1,67 @@
+//! Ctrl-C while a person is asked or a browser is waited for: the terminal is put back as it was,
+//! and the program ends.
+
+use std::sync::Once;
+use std::thread;
+
+use super::output::print_to_stderr;
+use crate::waiting;
+
+/// Exit code after Ctrl-C.
+pub(super) const INTERRUPTED: u8 = 130;
+
+/// From now on Ctrl-C ends the program with a word and its exit code. Nothing is half written
+/// then: files are replaced as a whole, or not.
+pub(super) fn watch() {
+    static WATCHED: Once = Once::new();
+    WATCHED.call_once(|| {
+        let terminal = terminal();
+        // Without the thread Ctrl-C ends the program as it always does.
+        let started = thread::Builder::new()
+            .name("interrupt".to_owned())
+            .spawn(move || wait(&terminal));
+        if let Err(error) = started {
+            log::debug!("Ctrl-C is not watched: {}", error.kind());
+        }
+    });
+}
+
+fn wait(terminal: &Terminal) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let pressed = runtime.and_then(|runtime| runtime.block_on(tokio::signal::ctrl_c()));
+    if pressed.is_ok() {
+        restore(terminal);
+        waiting::erase();
+        print_to_stderr("\nCancelled.");
+        std::process::exit(i32::from(INTERRUPTED));
+    }
+}
+
+#[cfg(unix)]
+type Terminal = Option<rustix::termios::Termios>;
+#[cfg(not(unix))]
+type Terminal = ();
+
+#[cfg(unix)]
+fn terminal() -> Terminal {
+    rustix::termios::tcgetattr(std::io::stdin()).ok()
+}
+
+#[cfg(not(unix))]
+fn terminal() -> Terminal {}
+
+/// Turns the echo on again, should a secret have been asked for.
+#[cfg(unix)]
+fn restore(terminal: &Terminal) {
+    use rustix::termios::{OptionalActions, tcsetattr};
+    if let Some(terminal) = terminal
+        && let Err(error) = tcsetattr(std::io::stdin(), OptionalActions::Now, terminal)
+    {
+        log::debug!("the terminal keeps its state: {}", error.kind());
+    }
+}
+
+#[cfg(not(unix))]
+fn restore((): &Terminal) {}
