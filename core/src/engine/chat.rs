@@ -257,7 +257,7 @@ impl Engine {
             .collect()
     }
 
-    fn availability(&self, routes: &Routes, view: &View, model: &ModelRef) -> String {
+    pub(super) fn availability(&self, routes: &Routes, view: &View, model: &ModelRef) -> String {
         let now = self.host.clock.now_ms();
         let query = OrderQuery {
             provider: &model.provider,

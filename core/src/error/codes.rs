@@ -1043,6 +1043,21 @@ codes! {
         UnknownAgent "unknown_agent"
             "There is no agent with this id."
             "Check the id against agents.list.";
+        AgentExists "agent_exists"
+            "There is an agent with this id already, or its store is not empty."
+            "Choose another name.";
+        AgentReserved "agent_reserved"
+            "The name belongs to the main agent, which is always there."
+            "Choose another name.";
+        AliasExists "alias_exists"
+            "The alias points to another model already."
+            "Remove it first, or choose another alias.";
+        AliasNotFound "alias_not_found"
+            "There is no such alias."
+            "Check the spelling against the list of aliases.";
+        FallbackNotFound "fallback_not_found"
+            "The model is not among the fallbacks."
+            "Check the spelling against the list of fallbacks.";
         DirectiveInvalid "directive_invalid"
             "The /model directive is not understood."
             "Write /model name, /model provider/name@profile, or /model list.";

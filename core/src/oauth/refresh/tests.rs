@@ -745,7 +745,7 @@ fn what_cannot_be_refreshed_says_why() {
 }
 
 #[test]
-fn a_busy_lock_names_its_holder_and_spares_a_working_token() {
+fn ls_2_a_busy_lock_names_its_holder_and_spares_a_working_token() {
     let world = World::new();
     world.put("main", &expired());
     world.sim.running(77, 5);
