@@ -71,7 +71,7 @@ type Terminal = ();
 
 #[cfg(unix)]
 fn terminal() -> Terminal {
-    rustix::termios::tcgetattr(std::io::stdin()).ok()
+    rustix::termios::tcgetattr(io::stdin()).ok()
 }
 
 #[cfg(not(unix))]
@@ -82,7 +82,7 @@ fn terminal() -> Terminal {}
 fn restore(terminal: &Terminal) {
     use rustix::termios::{OptionalActions, tcsetattr};
     if let Some(terminal) = terminal
-        && let Err(error) = tcsetattr(std::io::stdin(), OptionalActions::Now, terminal)
+        && let Err(error) = tcsetattr(io::stdin(), OptionalActions::Now, terminal)
     {
         log::debug!("the terminal keeps its state: {}", error.kind());
     }
