@@ -253,6 +253,17 @@ impl Snapshot {
         self.redaction_hits
     }
 
+    /// Every secret of the generation, also those of settings that are not in use; some come twice.
+    pub(crate) fn each_secret(&self, visit: &mut dyn FnMut(&SecretText)) {
+        for entry in self.by_path.values() {
+            if let State::Ready(value) = &entry.state {
+                visit(&value.text);
+            }
+        }
+        self.by_ref.values().for_each(|value| visit(&value.text));
+        self.inactive_literals.values().for_each(visit);
+    }
+
     fn entry(&self, path: &str) -> Option<&Entry> {
         self.by_path.get(path).or_else(|| {
             // Another spelling of the path.

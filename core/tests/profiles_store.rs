@@ -835,3 +835,38 @@ fn clocks_may_jump() {
         assert_eq!(added.err().map(|error| error.code().as_str()), code);
     }
 }
+
+#[test]
+fn a_thousand_successes_a_second_are_written_every_ten_seconds() {
+    let sim = with_store(&one_profile());
+    let engine = open(&sim, json!({}));
+    let mut writes = 0;
+    let mut known = sim.meta(STORE).unwrap();
+    for _ in 0..35_000 {
+        lease(&engine).succeed(&[]).unwrap();
+        engine.flush_due();
+        sim.advance(Duration::from_millis(1));
+        let meta = sim.meta(STORE).unwrap();
+        writes += u32::from(meta != known);
+        known = meta;
+    }
+    assert_eq!(writes, 3, "at 10, 20 and 30 seconds");
+}
+
+#[test]
+fn giving_up_opens_the_window_and_lends_nothing() {
+    let sim = with_store(&one_profile());
+    let engine = open(&sim, json!({}));
+    let first = lease(&engine);
+    assert!(first.classify(&LIMITED).rotates_keys);
+    assert_eq!(engine.leases_out(), 1);
+    assert!(first.give_up(&LIMITED).unwrap().rotates_keys);
+    assert_eq!(engine.leases_out(), 0);
+    assert_eq!(
+        first.give_up(&LIMITED).unwrap_err().code().as_str(),
+        "lease_finished"
+    );
+    let error = engine.lease(&for_provider("a")).unwrap_err();
+    assert_eq!(error.code().as_str(), "all_unavailable");
+    assert!(!stored(&sim)["usageStats"]["a:1"].is_null());
+}

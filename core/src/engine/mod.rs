@@ -12,6 +12,7 @@ mod oauth;
 mod options;
 mod preflight;
 mod profiles;
+mod redact;
 mod refresh;
 mod report;
 mod routes;
@@ -316,6 +317,7 @@ impl Engine {
         for agent in self.router.opened_agents() {
             notices.append(&mut agent.take_notices());
         }
+        notices.append(&mut self.oauth.take_notices());
         let mut events = self.events.lock();
         for notice in notices {
             events.push(Event::noticed(now, generation, notice));

@@ -57,6 +57,16 @@ impl Engine {
         self.router.leases.lock().len()
     }
 
+    /// How often leases had tokens refreshed since the engine was opened: provider, how often it
+    /// worked, how often it failed.
+    pub fn refresh_counts(&self) -> Vec<(String, u64, u64)> {
+        let counts = self.router.refreshes.lock();
+        let counts = counts.iter();
+        counts
+            .map(|(provider, [worked, failed])| (provider.clone(), *worked, *failed))
+            .collect()
+    }
+
     /// Sets who refreshes OAuth tokens. Without one, a token that has run out is refused with
     /// `refresh_unavailable`.
     pub fn set_refresher(&self, refresher: Arc<dyn Refresher>) {
@@ -174,10 +184,17 @@ impl Engine {
                 let masked = extra.slot.as_ref().map(|slot| mask(slot.value.expose()));
                 let variable = extra.id.strip_prefix("env:");
                 let variable = variable.map(|name| name.split('#').next());
-                env.push(
-                    json!({"id": extra.id, "variable": variable, "provider": provider, "kind": extra.kind.as_str(),
-                    "masked": masked, "source": extra.source}),
-                );
+                let blocked = Candidate::Extra(extra.clone()).blocking(None, now, &routes.routing);
+                env.push(json!({
+                    "id": extra.id,
+                    "variable": variable,
+                    "provider": provider,
+                    "kind": extra.kind.as_str(),
+                    "masked": masked,
+                    "source": extra.source,
+                    "unavailableUntil": blocked.map(|blocked| blocked.until),
+                    "reason": blocked.and_then(|blocked| blocked.reason).map(Reason::as_str),
+                }));
             }
         }
         Ok(json!({

@@ -1,7 +1,7 @@
 //! What choosing credentials works with: settings of one generation, the stores of the agents,
 //! and what only this process knows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +38,8 @@ pub(crate) struct Router {
     pub(super) leases: Mutex<LeaseTable>,
     pub(super) refresher: RwLock<Option<Arc<dyn Refresher>>>,
     pub(super) notices: Mutex<Vec<Notice>>,
+    /// Refreshes of tokens for leases: by provider, how many worked and how many failed.
+    pub(super) refreshes: Mutex<BTreeMap<String, [u64; 2]>>,
 }
 
 /// The settings of one generation.
@@ -99,6 +101,7 @@ impl Router {
             leases: Mutex::default(),
             refresher: RwLock::default(),
             notices: Mutex::default(),
+            refreshes: Mutex::default(),
         };
         Arc::new(router)
     }
@@ -287,6 +290,15 @@ impl Router {
             })
         });
         Arc::clone(slot)
+    }
+
+    /// Every key that was lent, and every credential that is out.
+    pub(super) fn each_lent_secret(&self, visit: &mut dyn FnMut(&SecretText)) {
+        self.keys
+            .lock()
+            .values()
+            .for_each(|slot| visit(&slot.value));
+        self.leases.lock().each_secret(visit);
     }
 
     pub(super) fn opened_agents(&self) -> Vec<Arc<AgentProfiles>> {

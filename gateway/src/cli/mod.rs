@@ -46,6 +46,7 @@ const TREE: &[Node] = &[
     secrets::NODE,
     security::NODE,
     store::NODE,
+    doctor::NODE,
     gateway::NODE,
     codes::NODE,
     completion::NODE,
