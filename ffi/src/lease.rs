@@ -298,6 +298,7 @@ fn acquire(call: Call<'_>, engine: &oca_engine, request: &oca_lease_request) -> 
         probe: extra.probe,
         min_valid_ms: extra.min_valid_ms,
         refresh: request.flags & OCA_LEASE_NO_REFRESH == 0,
+        wait: true,
         max_attempts: extra.max_attempts,
     })
 }
