@@ -47,6 +47,10 @@ case $(uname -s) in
 esac
 if [ $shared = 1 ]; then
   install -m 755 "$built/$link" "$lib/$real"
+  # The linker leaves local symbols in, which nobody needs.
+  if [ "$profile" = library ] && command -v strip >/dev/null 2>&1 && [ "$soname" != "${soname%.so.0}" ]; then
+    strip --strip-unneeded "$lib/$real"
+  fi
   ln -sf "$real" "$lib/$soname"
   ln -sf "$soname" "$lib/$link"
 fi

@@ -142,6 +142,12 @@
 #define OCA_HEALTH_DEGRADED 1
 
 /**
+ * oca_lease_request.flags: where the call would have to wait for a refresh or for the store, it is
+ * OCA_ERR_WOULD_BLOCK instead. For event loops; repeat the call on a thread that may wait.
+ */
+#define OCA_LEASE_NO_WAIT 1
+
+/**
  * oca_lease_request.flags: a token that has run out is not refreshed.
  */
 #define OCA_LEASE_NO_REFRESH 4
@@ -1019,7 +1025,7 @@ OCA_API void oca_error_free(struct oca_error *err) OCA_NOEXCEPT;
 /**
  * Lends the credential for an upstream call. OCA_ERR_NO_CREDENTIAL when there is none at all,
  * OCA_ERR_UNAVAILABLE when all of them have to rest (oca_error_retry_after_ms() says how long).
- * Blocks while an OAuth token is refreshed, unless OCA_LEASE_NO_REFRESH is set. Free the lease
+ * Blocks while an OAuth token is refreshed, unless OCA_LEASE_NO_WAIT is set. Free the lease
  * with oca_lease_free().
  */
 OCA_API

@@ -45,6 +45,8 @@ var (
 	ErrNetwork = &Error{Status: StatusNetwork, Message: "the provider cannot be reached"}
 	// ErrStore is a store of profiles that is damaged.
 	ErrStore = &Error{Status: StatusStore, Message: "the profile store is damaged"}
+	// ErrWouldBlock is a call that would have to wait and was asked not to.
+	ErrWouldBlock = &Error{Status: StatusWouldBlock, Message: "the call would have to wait"}
 	// ErrState is a lease or a login that is past that.
 	ErrState = &Error{Status: StatusState, Message: "it is past that"}
 	// ErrUnsupported is something that this build cannot do.

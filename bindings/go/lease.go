@@ -37,6 +37,8 @@ type LeaseRequest struct {
 	CompactionCount int
 	// NewSession says that the session has just been started anew.
 	NewSession bool
+	// NoWait gives [ErrWouldBlock] where the call would have to wait for a refresh or the store.
+	NoWait bool
 	// NoRefresh leaves tokens that have run out as they are.
 	NoRefresh bool
 	// NoEnv uses stored profiles only.

@@ -171,6 +171,7 @@ func acquireLease(engine *engineHandle, r *LeaseRequest) (*leaseHandle, error) {
 	}
 	for flag, on := range map[C.uint32_t]bool{
 		C.OCA_LEASE_NEW_SESSION: r.NewSession,
+		C.OCA_LEASE_NO_WAIT:     r.NoWait,
 		C.OCA_LEASE_NO_REFRESH:  r.NoRefresh,
 		C.OCA_LEASE_NO_ENV:      r.NoEnv,
 	} {

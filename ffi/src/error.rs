@@ -137,6 +137,7 @@ const STATUSES: &[(oca_status, &[Code])] = &[
             Code::StoreTooLarge,
         ],
     ),
+    (S::OCA_ERR_WOULD_BLOCK, &[Code::WouldBlock]),
     (S::OCA_ERR_UNSUPPORTED, &[Code::ClockNotManual]),
     (
         S::OCA_ERR_STATE,

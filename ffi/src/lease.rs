@@ -18,6 +18,9 @@ use crate::json::Fields;
 use crate::outcome::{OCA_OUTCOME_OK, Said, oca_outcome, reported, with_outcome};
 use crate::text::{oca_str, oca_text};
 
+/// oca_lease_request.flags: where the call would have to wait for a refresh or for the store, it is
+/// OCA_ERR_WOULD_BLOCK instead. For event loops; repeat the call on a thread that may wait.
+pub const OCA_LEASE_NO_WAIT: u32 = 1;
 /// oca_lease_request.flags: a token that has run out is not refreshed.
 pub const OCA_LEASE_NO_REFRESH: u32 = 4;
 /// oca_lease_request.flags: stored profiles only, no keys of the environment or configuration.
@@ -263,7 +266,8 @@ impl Extra {
 }
 
 fn acquire(call: Call<'_>, engine: &oca_engine, request: &oca_lease_request) -> Result<Lease> {
-    const KNOWN: u32 = OCA_LEASE_NO_REFRESH | OCA_LEASE_NO_ENV | OCA_LEASE_NEW_SESSION;
+    const KNOWN: u32 =
+        OCA_LEASE_NO_WAIT | OCA_LEASE_NO_REFRESH | OCA_LEASE_NO_ENV | OCA_LEASE_NEW_SESSION;
     if request.flags & !KNOWN != 0 {
         return Err(invalid("request.flags", Reason::UnknownValue));
     }
@@ -298,14 +302,14 @@ fn acquire(call: Call<'_>, engine: &oca_engine, request: &oca_lease_request) -> 
         probe: extra.probe,
         min_valid_ms: extra.min_valid_ms,
         refresh: request.flags & OCA_LEASE_NO_REFRESH == 0,
-        wait: true,
+        wait: request.flags & OCA_LEASE_NO_WAIT == 0,
         max_attempts: extra.max_attempts,
     })
 }
 
 /// Lends the credential for an upstream call. OCA_ERR_NO_CREDENTIAL when there is none at all,
 /// OCA_ERR_UNAVAILABLE when all of them have to rest (oca_error_retry_after_ms() says how long).
-/// Blocks while an OAuth token is refreshed, unless OCA_LEASE_NO_REFRESH is set. Free the lease
+/// Blocks while an OAuth token is refreshed, unless OCA_LEASE_NO_WAIT is set. Free the lease
 /// with oca_lease_free().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oca_lease_acquire(

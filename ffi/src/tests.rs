@@ -39,6 +39,7 @@ fn constants_keep_their_values() {
         ("OCA_METHOD_TRUSTED_PROXY", 3),
         ("OCA_HEALTH_OK", 0),
         ("OCA_HEALTH_DEGRADED", 1),
+        ("OCA_LEASE_NO_WAIT", 1),
         ("OCA_LEASE_NO_REFRESH", 4),
         ("OCA_LEASE_NO_ENV", 8),
         ("OCA_LEASE_NEW_SESSION", 16),

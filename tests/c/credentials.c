@@ -130,7 +130,7 @@ static void requests(const char *folder) {
   for (uint32_t flag = 1; flag; flag <<= 1) {
     request.flags = flag;
     oca_status status = oca_lease_acquire(engine, &request, &lease, &err);
-    int known = flag == OCA_LEASE_NO_REFRESH || flag == OCA_LEASE_NO_ENV ||
+    int known = flag == OCA_LEASE_NO_WAIT || flag == OCA_LEASE_NO_REFRESH || flag == OCA_LEASE_NO_ENV ||
                 flag == OCA_LEASE_NEW_SESSION;
     CHECK((status == OCA_ERR_INVALID_ARGUMENT) == !known);
     oca_lease_free(lease);
@@ -321,6 +321,15 @@ static void logins(const char *folder) {
   CHECK(!oca_lease_acquire(engine, &request, &lease, NULL));
   CHECK(oca_lease_kind(lease) == OCA_CREDENTIAL_OAUTH && oca_lease_expires_at_ms(lease) > 0);
   oca_lease_free(lease);
+  oca_engine_free(engine);
+  /* A token that has run out has to be waited for. */
+  options = options_in(folder, "{}");
+  CHECK(!oca_options_set_flag(options, OCA_FLAG_ALLOW_NETWORK, false, NULL));
+  CHECK(!oca_options_set_manual_clock(options, 4000000000000, NULL));
+  engine = open_with(options);
+  request.flags = OCA_LEASE_NO_WAIT;
+  status = oca_lease_acquire(engine, &request, &lease, &err);
+  FAILS(status, OCA_ERR_WOULD_BLOCK, "would_block");
   status = oca_oauth_link(engine, none, oca_cstr("codex-cli"), &text, &err);
   CHECK(fails(status, err, OCA_ERR_NOT_FOUND, "oauth_external_cli_missing"));
   oca_engine_free(engine);
