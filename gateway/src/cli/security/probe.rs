@@ -88,7 +88,7 @@ fn run(call: &Call<'_>) -> Outcome {
         login: login(host, matches)?,
         expect_user: text("expect-user"),
         websocket: matches.get_flag("ws"),
-        roots: roots(&host, matches)?,
+        roots: roots(host, matches)?,
         timeout: Duration::from_secs(seconds),
         ..empty(&names)?
     };
