@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from . import _native
     from ._engine import Headers, Path, Probe, Text, Transport
-    from ._types import (
+    from .types import (
         ChatReply,
         DoctorReport,
         LoginDone,

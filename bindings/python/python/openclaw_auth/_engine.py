@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from ._types import (
+    from .types import (
         ChatReply,
         DoctorReport,
         Event,

@@ -2,7 +2,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any, Literal, TypeAlias, final
 
-from ._types import (
+from .types import (
     Attempt,
     ChatReply,
     Classification,
