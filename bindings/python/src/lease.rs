@@ -62,6 +62,7 @@ impl Wish {
             probe: self.probe,
             min_valid_ms: self.min_valid_ms,
             refresh: self.refresh,
+            wait: true,
             max_attempts: self.max_attempts,
         })
     }

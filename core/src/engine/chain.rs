@@ -38,7 +38,7 @@ pub(super) struct Issued {
 }
 
 /// One model of a request.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) provider: String,
     pub(super) model: Option<String>,
@@ -91,6 +91,7 @@ pub(super) struct Wishes {
     pub(super) probe: Probe,
     pub(super) min_valid_ms: u64,
     pub(super) refresh: bool,
+    pub(super) wait: bool,
     pub(super) max_attempts: u64,
 }
 
@@ -180,11 +181,13 @@ impl Router {
                 probe: request.probe.unwrap_or(routing.probe),
                 min_valid_ms: request.min_valid_ms.unwrap_or(routing.min_valid_ms),
                 refresh: request.refresh,
+                wait: request.wait,
                 max_attempts: request.max_attempts.unwrap_or(routing.max_attempts),
             },
             routes,
         };
         let issued = self.walk(&mut chain, false)?;
+        chain.request.wait = true;
         Lease::new(self, issued, chain)
     }
 
@@ -211,11 +214,17 @@ impl Router {
         let mut steps: Vec<Step> = Vec::with_capacity(request.models.len());
         for text in request.models {
             match routes.models.step(text, agent) {
-                Some(step) => steps.push(Step {
-                    provider: step.model.provider,
-                    model: Some(step.model.model),
-                    profile: step.profile.or_else(|| profile.clone()),
-                }),
+                Some(step) => {
+                    let step = Step {
+                        provider: step.model.provider,
+                        model: Some(step.model.model),
+                        profile: step.profile.or_else(|| profile.clone()),
+                    };
+                    // Under another name it would be asked a second time.
+                    if !steps.contains(&step) {
+                        steps.push(step);
+                    }
+                }
                 None => self.notices.lock().push(Notice {
                     code: Code::FallbackUnresolved,
                     message: "a model of the chain cannot be resolved".to_owned(),
@@ -242,6 +251,17 @@ impl Router {
                     return Ok(issued);
                 }
                 Ok(Err(survey)) => {
+                    let waits = |skipped: &Attempt| skipped.reason == Code::WouldBlock.as_str();
+                    let on_trial = survey
+                        .unavailable
+                        .iter()
+                        .any(|(c, _)| c.profile().is_some());
+                    if survey.skipped.iter().any(waits) || (on_trial && !chain.request.wait) {
+                        return Err(Error::new(
+                            Code::WouldBlock,
+                            "a refresh or the claim of a trial has to be waited for",
+                        ));
+                    }
                     // The first model of a request may be put on trial; later ones are tried as
                     // they are.
                     if chain.at == 0
@@ -376,7 +396,14 @@ impl Router {
                     issued.skipped = skipped;
                     return Some(issued);
                 }
-                Err(skip) => survey.skipped.push(skip.attempt(&candidate, step, now)),
+                Err(skip) => {
+                    let waits = skip.code == Code::WouldBlock;
+                    survey.skipped.push(skip.attempt(&candidate, step, now));
+                    // A later candidate would not be the right one.
+                    if waits {
+                        return None;
+                    }
+                }
             }
         }
         None

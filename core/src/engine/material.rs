@@ -92,6 +92,12 @@ impl Router {
         let warning = soon.then_some("expires_soon");
         match (credential.kind, secret) {
             (Kind::OAuth, secret) if due || secret.is_none() => {
+                if !chain.request.wait {
+                    return Err(Skip {
+                        code: Code::WouldBlock,
+                        message: "the token is due for a refresh".to_owned(),
+                    });
+                }
                 self.refresh(chain, profile, false, now).or_else(|skip| {
                     // What is still valid is better than nothing.
                     let valid = secret.filter(|_| expires.is_some_and(|at| now < at));
@@ -162,8 +168,13 @@ impl Router {
             force,
             wait_ms: chain.routes.routing.refresh_wait_ms,
         };
-        refresher
-            .refresh(&request)
+        let refreshed = refresher.refresh(&request);
+        {
+            let mut counts = self.refreshes.lock();
+            let [worked, failed] = counts.entry(provider.clone()).or_default();
+            *(if refreshed.is_ok() { worked } else { failed }) += 1;
+        }
+        refreshed
             .map(|fresh| Material {
                 secret: fresh.access,
                 expires: fresh.expires,

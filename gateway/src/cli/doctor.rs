@@ -138,10 +138,14 @@ fn human(call: &Call<'_>, report: &DoctorReport) -> String {
         let title = style.paint(Role::Heading, area);
         if findings.is_empty() {
             if !narrowed {
-                blocks.push(format!(
-                    "{title}\n  {} nothing found\n",
-                    style.mark(Role::Ok)
-                ));
+                let line = match report.has_examined(area) {
+                    true => format!("{} nothing found", style.mark(Role::Ok)),
+                    false => format!(
+                        "{} not examined, because the configuration cannot be used",
+                        style.mark(Role::Muted)
+                    ),
+                };
+                blocks.push(format!("{title}\n  {line}\n"));
             }
             continue;
         }

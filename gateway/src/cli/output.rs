@@ -247,6 +247,9 @@ fn text_of(error: &Error) -> String {
     if let Some((head, failures)) = rendered.and_then(|text| text.split_once('\n')) {
         return format!("error: {head} ({code})\n{failures}");
     }
+    if let Some(text) = invalid_configuration(error) {
+        return text;
+    }
     let mut text = format!("error: {} ({code})", error.message());
     let list = |key: &str| error.details().get(key).and_then(Value::as_array);
     // Of the configuration files, or of the access settings. A single one is what the message says.
@@ -264,6 +267,42 @@ fn text_of(error: &Error) -> String {
         text.push_str(hint);
     }
     text
+}
+
+/// What is wrong with a configuration file, line by line; `None` for other errors.
+fn invalid_configuration(error: &Error) -> Option<String> {
+    let issues = error.details().get("issues")?.as_array()?;
+    let text = |issue: &Value, key: &str| Some(issue.get(key)?.as_str()?.to_owned());
+    let bad = issues.iter().filter(|issue| {
+        let severity = issue.get("severity").and_then(Value::as_str);
+        severity.is_none_or(|severity| severity == "error")
+    });
+    let bad: Vec<&Value> = bad.collect();
+    let file = bad.iter().find_map(|issue| text(issue, "file"))?;
+    let mut lines = format!("Configuration is invalid: {file}");
+    for issue in bad {
+        let number = |key: &str| issue.get(key).and_then(Value::as_u64);
+        let elsewhere = text(issue, "file").filter(|other| *other != file);
+        let elsewhere = elsewhere
+            .map(|other| format!("{other}: "))
+            .unwrap_or_default();
+        let place = match (number("line"), number("column")) {
+            (Some(line), Some(column)) => format!("line {line}, column {column}: "),
+            _ => String::new(),
+        };
+        let message = text(issue, "message").unwrap_or_default();
+        let path = text(issue, "path").filter(|it| !it.is_empty() && !message.contains(it));
+        let path = path.map(|path| format!("{path}: ")).unwrap_or_default();
+        let code = text(issue, "code").unwrap_or_default();
+        let hint = text(issue, "hint")
+            .map(|hint| format!("; {hint}"))
+            .unwrap_or_default();
+        lines.push_str(&format!(
+            "\n  {elsewhere}{place}{path}{message} ({code}){hint}"
+        ));
+    }
+    lines.push_str("\nRun: openclaw-auth doctor");
+    Some(lines)
 }
 
 /// One issue of the settings in one line.
@@ -321,11 +360,13 @@ mod tests {
         let several = json!([issue(Some(7), "a.b", Some("h")), issue(None, "", None)]);
         assert_eq!(
             text_of(&error(several)),
-            "error: one (config_unknown_key)\n  /f:7:7: a.b: m (c); h\n  /f: m (c)"
+            "Configuration is invalid: /f\n  line 7, column 7: a.b: m (c); h\n  m (c)\n\
+             Run: openclaw-auth doctor"
         );
         assert_eq!(
             text_of(&error(json!([issue(Some(7), "a", None)])).with_hint("h")),
-            "error: one (config_unknown_key)\nhint: h"
+            "Configuration is invalid: /f\n  line 7, column 7: a: m (c)\n\
+             Run: openclaw-auth doctor"
         );
     }
 

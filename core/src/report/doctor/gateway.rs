@@ -48,11 +48,12 @@ fn problems(place: &Place, check: &'static Check, codes: &[Code]) -> Vec<Found> 
 }
 
 pub(super) fn auth_missing(place: &Place, check: &'static Check) -> Vec<Found> {
-    audited(
-        place,
-        check,
-        &["gateway.bind_no_auth", "gateway.loopback_no_auth"],
-    )
+    let mut found = audited(place, check, &["gateway.loopback_no_auth"]);
+    for finding in &mut found {
+        finding.severity = Severity::Warning;
+    }
+    found.extend(audited(place, check, &["gateway.bind_no_auth"]));
+    found
 }
 
 pub(super) fn auth_ambiguous(place: &Place, check: &'static Check) -> Vec<Found> {

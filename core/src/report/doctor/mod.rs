@@ -57,6 +57,8 @@ pub struct DoctorFinding {
 #[derive(Debug, Clone)]
 pub struct DoctorReport {
     findings: Vec<DoctorFinding>,
+    /// Areas with a check that ran.
+    areas: Vec<&'static str>,
     run: usize,
     skipped: usize,
     repairs: Option<Vec<RepairDone>>,
@@ -100,6 +102,7 @@ impl Options {
         let chosen = chosen(options)?;
         let place = Place::of(self, options);
         let mut findings = Vec::new();
+        let mut areas = Vec::new();
         let mut run = 0;
         for check in &chosen {
             let can = match check.needs {
@@ -109,11 +112,13 @@ impl Options {
             };
             if can {
                 run += 1;
+                areas.push(check.area);
                 findings.extend((check.find)(&place, check));
             }
         }
         Ok(DoctorReport {
             findings,
+            areas,
             run,
             skipped: TABLE.len() - run,
             repairs: None,
@@ -345,6 +350,11 @@ impl DoctorReport {
     pub fn count(&self, severity: Severity) -> usize {
         let all = self.findings.iter();
         all.filter(|finding| finding.severity == severity).count()
+    }
+
+    /// Whether a check of a part of the installation ran.
+    pub fn has_examined(&self, area: &str) -> bool {
+        self.areas.contains(&area)
     }
 
     /// How many checks ran, and how many did not.

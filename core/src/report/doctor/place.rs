@@ -75,7 +75,7 @@ impl Place {
         };
         let ids = match &self.agent {
             Some(id) => vec![id.clone()],
-            None => engine.agent_ids(),
+            None => engine.agents(),
         };
         let look = |id: String| Look {
             scene: engine.scene(Some(&id)),
