@@ -9,6 +9,8 @@
 )]
 #![expect(
     clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
     reason = "a benchmark that cannot set itself up has to stop"
 )]
 

@@ -2,9 +2,14 @@
 //! 2026.4 reads stores by, and the other way round.
 //!
 //! [`Reader`] is a model of those rules, kept apart from the library on purpose.
-#![expect(
+#![allow(
     clippy::unwrap_used,
-    reason = "helpers of tests stop when something is not as it should be"
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::disallowed_methods,
+    reason = "helpers of tests may fail loudly and use the machine"
 )]
 
 use std::time::Duration;

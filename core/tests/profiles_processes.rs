@@ -3,16 +3,16 @@
 //!
 //! The processes are this test program again, told by a variable what to do. `OCA_ROUNDS` makes
 //! the tests longer.
-#![cfg(unix)]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the machine is prepared and other processes are run"
-)]
-#![expect(
+#![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "helpers of tests stop when something is not as it should be"
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::disallowed_methods,
+    reason = "helpers of tests may fail loudly and use the machine"
 )]
+#![cfg(unix)]
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -3,6 +3,7 @@
 // Prints `PORT <n>` when it listens. Beside the provider itself:
 //   POST /__test/config  changes settings (the object `config` below)
 //   GET  /__test/stats   what has happened so far
+//   GET  /__test/issued  every token, code and verifier so far
 //   POST /__test/reset   settings and counters as at the start
 import { createServer } from 'node:http';
 import { Provider } from 'oidc-provider';
@@ -22,6 +23,8 @@ const START = {
 };
 let config = { ...START };
 let stats = {};
+// Every token, code and verifier of this process; none of them may be shown anywhere.
+const issued = [];
 const reset = () => {
   config = { ...START };
   stats = { code: 0, refresh: 0, errors: 0, rotations: 0, revocations: 0, faked: 0 };
@@ -81,7 +84,10 @@ const provider = new Provider(issuer, {
 });
 
 provider.on('grant.success', (ctx) => {
-  stats[ctx.oidc.params.grant_type === 'refresh_token' ? 'refresh' : 'code'] += 1;
+  const { grant_type: grant, code, code_verifier: verifier } = ctx.oidc.params;
+  stats[grant === 'refresh_token' ? 'refresh' : 'code'] += 1;
+  const { access_token: access, refresh_token: refresh, id_token: id } = ctx.body;
+  issued.push(...[code, verifier, access, refresh, id].filter(Boolean));
 });
 provider.on('grant.error', () => { stats.errors += 1; });
 provider.on('grant.revoked', () => { stats.revocations += 1; });
@@ -102,7 +108,8 @@ async function control(req, res, path) {
   if (path === '/__test/reset') reset();
   if (path === '/__test/config') config = { ...config, ...JSON.parse(text) };
   res.setHeader('content-type', 'application/json');
-  res.end(JSON.stringify(path === '/__test/stats' ? stats : config));
+  const answers = { '/__test/stats': stats, '/__test/issued': issued };
+  res.end(JSON.stringify(answers[path] ?? config));
 }
 
 // Nobody is there to click: signs in, then consents.

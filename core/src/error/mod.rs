@@ -6,8 +6,7 @@ mod reason;
 use std::fmt;
 
 use serde_json::{Map, Value, json};
-
-use crate::text::SecretText;
+use zeroize::Zeroizing;
 
 pub use codes::{Class, Code, CodeInfo, Kind};
 pub(crate) use reason::Rotation;
@@ -32,7 +31,7 @@ struct Inner {
     details: Map<String, Value>,
     retry_after_ms: Option<u64>,
     retryable: bool,
-    program_output: Option<SecretText>,
+    program_output: Option<Zeroizing<String>>,
 }
 
 impl Error {
@@ -72,7 +71,7 @@ impl Error {
 
     /// Adds what a program of a secrets provider wrote to its standard error.
     #[must_use]
-    pub(crate) fn with_program_output(mut self, output: Option<SecretText>) -> Self {
+    pub(crate) fn with_program_output(mut self, output: Option<Zeroizing<String>>) -> Self {
         self.0.program_output = output;
         self
     }
@@ -123,8 +122,8 @@ impl Error {
     /// What the program of a secrets provider wrote to its standard error. It may contain
     /// credentials: only for the terminal of an operator who asks for it, never for a log. Part of
     /// no message, `Debug` text or JSON.
-    pub fn program_output(&self) -> Option<&SecretText> {
-        self.0.program_output.as_ref()
+    pub fn program_output(&self) -> Option<&str> {
+        self.0.program_output.as_ref().map(|output| output.as_str())
     }
 
     /// The error as the JSON object that every language and `--json` output shows.

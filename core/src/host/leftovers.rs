@@ -21,6 +21,8 @@ pub(crate) fn remove_leftovers(host: &Host, target: &Path, age: Duration) {
     for name in names {
         let pid = name.to_str().and_then(|name| {
             let middle = name.strip_prefix(&prefix)?.strip_suffix(".tmp")?;
+            // Those of the lock beside it have its name.
+            let middle = middle.strip_prefix("lock.").unwrap_or(middle);
             middle.split('.').next()?.parse::<u32>().ok()
         });
         let Some(pid) = pid else { continue };

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use zeroize::Zeroizing;
+
 use super::activate::secret_of;
 use super::collect::Content;
 use super::failure::{ActivationFailure, Failure, Fault, Scope};
@@ -113,7 +115,8 @@ fn failure(fault: Fault, scope: Scope, label: &str) -> Error {
 fn unresolved(failure: Option<Failure>) -> Error {
     let output = failure
         .as_ref()
-        .and_then(|failure| failure.program_output.clone());
+        .and_then(|failure| failure.program_output.as_ref())
+        .map(|output| Zeroizing::new(output.expose().to_owned()));
     ActivationFailure {
         failures: failure.into_iter().collect(),
         ..ActivationFailure::default()

@@ -17,6 +17,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, Once};
 use std::time::Duration;
 
 use openclaw_auth::{Engine, LoginDone, LoginFlow, LoginOptions, Options};
@@ -33,6 +34,7 @@ pub struct Idp {
 
 impl Idp {
     pub fn start() -> Self {
+        listen_to_the_log();
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
         assert!(
             folder.join("node_modules/oidc-provider").is_dir(),
@@ -113,9 +115,50 @@ impl Idp {
 
 impl Drop for Idp {
     fn drop(&mut self) {
+        // T26: whatever a test did, nothing that was issued shows.
+        let issued = (!std::thread::panicking()).then(|| self.control("GET", "issued", "").body);
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let Some(issued) = issued else { return };
+        let issued: Vec<String> = serde_json::from_str(&issued).unwrap();
+        let shown = SHOWN.lock().unwrap();
+        for secret in issued {
+            let line = shown.iter().find(|line| line.contains(&secret));
+            let line = line.map(|line| line.chars().take(160).collect::<String>());
+            assert_eq!(line, None, "a secret is shown");
+        }
     }
+}
+
+/// Everything that was logged, and that programs have written.
+static SHOWN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Notes what somebody could see.
+pub fn note(text: impl Into<String>) {
+    SHOWN.lock().unwrap().push(text.into());
+}
+
+/// How many texts were noted.
+pub fn noted() -> usize {
+    SHOWN.lock().unwrap().len()
+}
+
+fn listen_to_the_log() {
+    struct Log;
+    impl log::Log for Log {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+        fn log(&self, record: &log::Record<'_>) {
+            note(format!("{} {}", record.target(), record.args()));
+        }
+        fn flush(&self) {}
+    }
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Log).unwrap();
+        log::set_max_level(log::LevelFilter::Trace);
+    });
 }
 
 /// A state folder with its engine.
@@ -378,6 +421,8 @@ fn unchunk(body: &str) -> String {
 /// What a worker printed: the digest of its token, or its error.
 pub fn result_of(output: &std::process::Output) -> Value {
     let text = String::from_utf8(output.stdout.clone()).unwrap();
+    note(text.as_str());
+    note(String::from_utf8_lossy(&output.stderr));
     serde_json::from_str(text.trim()).unwrap_or_else(|_| {
         panic!(
             "{text} {} {:?}",

@@ -14,7 +14,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use openclaw_auth_oauth_tests::{Home, Idp, request, visit_address};
+use openclaw_auth_oauth_tests::{Home, Idp, note, request, visit_address};
 use serde_json::{Value, json};
 
 const ID: &str = "openai-codex:alice@example.com";
@@ -51,7 +51,10 @@ fn run(home: &Home, words: &[&str], input: &str) -> Output {
         .unwrap()
         .write_all(input.as_bytes())
         .unwrap();
-    child.wait_with_output().unwrap()
+    let output = child.wait_with_output().unwrap();
+    note(text(&output.stdout));
+    note(text(&output.stderr));
+    output
 }
 
 fn text(bytes: &[u8]) -> String {

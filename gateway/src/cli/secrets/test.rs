@@ -67,7 +67,7 @@ fn show_program_output(error: &Error) {
         return;
     };
     print_to_stderr("The program wrote to standard error:");
-    for line in output.expose().lines() {
+    for line in output.lines() {
         let shown = Zeroizing::new(line.replace(|c: char| c.is_control() && c != '\t', " "));
         print_to_stderr(&shown);
     }
