@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use auth::host::Host;
 use auth::{
-    Attempt, Classification, CredentialKind, LeaseRequest, Probe, Reason, Signal, Transport,
+    Attempt, Classification, Code, CredentialKind, LeaseRequest, Probe, Reason, Signal, Transport,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
@@ -43,7 +43,7 @@ struct Wish {
 }
 
 impl Wish {
-    fn lend(&self, core: &auth::Engine) -> auth::Result<auth::Lease> {
+    fn lend(&self, core: &auth::Engine, wait: bool) -> auth::Result<auth::Lease> {
         let models: Vec<&str> = self.models.iter().map(String::as_str).collect();
         let exclude: Vec<&str> = self.exclude.iter().map(String::as_str).collect();
         core.lease(&LeaseRequest {
@@ -62,23 +62,15 @@ impl Wish {
             probe: self.probe,
             min_valid_ms: self.min_valid_ms,
             refresh: self.refresh,
-            wait: true,
+            wait,
             max_attempts: self.max_attempts,
         })
-    }
-
-    /// Whether lending may have to wait for a token to be refreshed.
-    fn may_wait(&self, core: &auth::Engine) -> bool {
-        self.refresh
-            && core
-                .oauth_profiles(self.agent.as_deref())
-                .is_ok_and(|profiles| !profiles.is_empty())
     }
 }
 
 #[pymethods]
 impl Engine {
-    /// Lends a credential. With `wait=False` it gives `None` where it would have to wait.
+    /// Lends a credential. Most of the time there is nothing to wait for, and no thread is started.
     #[pyo3(signature = (provider=None, model=None, models=None, agent=None, session=None,
         new_session=false, compaction_count=0, profile=None, prefer=None, exclude=None, env=true,
         probe=None, min_valid=None, refresh=true, max_attempts=None, wait=true))]
@@ -105,7 +97,7 @@ impl Engine {
         refresh: bool,
         max_attempts: Option<u64>,
         wait: bool,
-    ) -> PyResult<Option<Lease>> {
+    ) -> PyResult<Lease> {
         let probes = "`auto`, `force` or `never`";
         let min_valid = min_valid.map(|value| milliseconds(py, "min_valid", value));
         let wish = Wish {
@@ -125,19 +117,18 @@ impl Engine {
             refresh,
             max_attempts,
         };
-        let lent = self.detached(py, |core| match wish.may_wait(core) {
-            true => Ok(None),
-            false => wish.lend(core).map(Some),
+        let lent = self.detached(py, |core| match wish.lend(core, false) {
+            Err(error) if wait && error.code() == Code::WouldBlock => Ok(None),
+            lent => lent.map(Some),
         })?;
         let lent = match lent {
             Some(lease) => lease,
-            None if wait => self.waiting(py, move |core| wish.lend(core))?,
-            None => return Ok(None),
+            None => self.waiting(py, move |core| wish.lend(core, true))?,
         };
-        Ok(Some(Lease {
+        Ok(Lease {
             current: Mutex::new(Some(Arc::new(lent))),
             era: self.era(),
-        }))
+        })
     }
 }
 

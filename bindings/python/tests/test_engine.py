@@ -188,7 +188,7 @@ def test_exceptions_are_kin_of_the_built_in_ones() -> None:
     kin = {
         "ArgumentError": ValueError, "ConfigError": ValueError, "NotFoundError": LookupError,
         "NetworkError": ConnectionError, "AuthTimeoutError": TimeoutError, "StoreError": OSError,
-        "UnsupportedError": NotImplementedError, "StateError": RuntimeError, "InternalError": RuntimeError,
+        "UnsupportedError": NotImplementedError, "WouldBlockError": BlockingIOError, "StateError": RuntimeError, "InternalError": RuntimeError,
         "NoCredentialsError": openclaw_auth.CredentialError, "UnavailableError": openclaw_auth.CredentialError,
     }
     for name, base in kin.items():

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 import urllib.request
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -162,6 +163,32 @@ def test_refused_tokens_are_refreshed_by_a_lease(engine: Engine, provider: Provi
             assert (await lease.report(200)).kind == "done"
 
     run(main())
+
+
+def test_a_due_token_is_waited_for_or_not(engine: Engine, provider: Provider) -> None:
+    sign_in(engine)
+    # A fresh token costs no wait.
+    engine.lease("test", wait=False).close()
+    store = json.loads(Path(engine.profiles()["authStorePath"]).read_text())
+    store["profiles"]["test:me"]["expires"] = 1_700_000_000_000
+    Path(engine.profiles()["authStorePath"]).write_text(json.dumps(store))
+    with pytest.raises(openclaw_auth.WouldBlockError) as caught:
+        engine.lease("test", wait=False)
+    assert caught.value.code == "would_block" and len(provider.grants) == 1
+    provider.delay = 0.3
+
+    async def main() -> None:
+        turns = 0
+        task = asyncio.create_task(AsyncEngine(engine).lease("test"))
+        while not task.done():
+            turns += 1
+            await asyncio.sleep(0.01)
+        lease = await task
+        assert lease.secret == "access-CANARY-2" and turns > 5
+        lease.close()
+
+    run(main())
+    assert engine.leases_out == 0
 
 
 def test_clients_send_again_with_a_fresh_token(engine: Engine, upstream: Upstream) -> None:

@@ -21,7 +21,7 @@ CONFIG: dict[str, Any] = {
 def test_profiles(make: Make) -> None:
     engine = make(CONFIG, env={"K": "sk-CANARY-from-env-0123456789"})
     engine.add_profile("openai:work", "openai", "sk-CANARY-work-0123456789", display_name="Work")
-    reference: openclaw_auth._types.SecretRef = {"source": "env", "provider": "default", "id": "K"}
+    reference: openclaw_auth.types.SecretRef = {"source": "env", "provider": "default", "id": "K"}
     engine.add_profile("openai:ref", "openai", ref=reference, kind="token", expires_at=4_000_000_000_000)
     listed = engine.profiles("openai")
     assert [profile["id"] for profile in listed["profiles"]] == ["openai:work", "openai:ref"]

@@ -33,6 +33,7 @@ from ._errors import (
     StoreError,
     UnavailableError,
     UnsupportedError,
+    WouldBlockError,
 )
 from ._native import Decision, Snapshot, Verdict, __version__, classify
 
@@ -65,6 +66,7 @@ __all__ = [
     "UnavailableError",
     "UnsupportedError",
     "Verdict",
+    "WouldBlockError",
     "__version__",
     "classify",
     "doctor",

@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ._types import DoctorReport, StatusReport
+    from .types import DoctorReport, StatusReport
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,6 +10,7 @@ import asyncio
 from functools import partial
 
 from ._engine import Engine, FlowReads, LeaseReads, Reads
+from ._errors import WouldBlockError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from . import _native
     from ._engine import Headers, Path, Probe, Text, Transport
-    from ._types import (
+    from .types import (
         ChatReply,
         DoctorReport,
         LoginDone,
@@ -171,7 +172,7 @@ class AsyncEngine(Reads):
         max_attempts: int | None = None,
     ) -> AsyncLease:
         """See Engine.lease(). Goes to a thread only where a token may have to be refreshed."""
-        lend: Callable[..., _native.Lease | None] = partial(
+        lend: Callable[..., _native.Lease] = partial(
             self._core.lease,
             provider,
             model,
@@ -190,12 +191,12 @@ class AsyncEngine(Reads):
             max_attempts,
         )
         try:
-            native = lend(wait=False)
-            if native is None:
+            try:
+                native = lend(wait=False)
+            except WouldBlockError:
                 native = await asyncio.to_thread(lend)
         finally:
             self._log()
-        assert native is not None  # only without waiting
         return AsyncLease(native, self.sync)
 
     async def flush(self) -> bool:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from ._types import (
+    from .types import (
         ChatReply,
         DoctorReport,
         Event,
@@ -317,12 +317,14 @@ class Engine(Reads):
         min_valid: float | None = None,
         refresh: bool = True,
         max_attempts: int | None = None,
+        wait: bool = True,
     ) -> Lease:
         """Lends a credential for one upstream call. Waits only for an OAuth refresh.
 
         `models` is a fallback chain of "provider/model" instead of `provider` and `model`. `session`
         keeps a conversation with one account. Raises NoCredentialsError, or UnavailableError with
-        `retry_after`.
+        `retry_after`. With `wait=False`
+        it raises WouldBlockError where a refresh would have to be waited for.
         """
         try:
             native = self._core.lease(
@@ -341,10 +343,10 @@ class Engine(Reads):
                 min_valid,
                 refresh,
                 max_attempts,
+                wait,
             )
         finally:
             self._log()
-        assert native is not None  # only without waiting
         return Lease(native, self)
 
     def flush(self) -> bool:

@@ -108,6 +108,10 @@ class StoreError(OpenClawAuthError, OSError):
     """The file of auth profiles cannot be read or written."""
 
 
+class WouldBlockError(OpenClawAuthError, BlockingIOError):
+    """The call would have to wait, and was told not to."""
+
+
 class UnsupportedError(OpenClawAuthError, NotImplementedError):
     """Not in this build, or not for this engine."""
 
@@ -147,6 +151,8 @@ _BY_CODE: dict[str, type[OpenClawAuthError]] = {
     "secret_path_unknown": NotFoundError,
     "secret_ref_not_in_snapshot": NotFoundError,
     "unknown_agent": NotFoundError,
+    "unknown_provider": NotFoundError,
+    "would_block": WouldBlockError,
 }
 
 _BY_CLASS: dict[str, type[OpenClawAuthError]] = {

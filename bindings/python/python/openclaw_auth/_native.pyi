@@ -2,7 +2,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any, Literal, TypeAlias, final
 
-from ._types import (
+from .types import (
     Attempt,
     ChatReply,
     Classification,
@@ -414,7 +414,7 @@ class Engine:
         refresh: bool = True,
         max_attempts: int | None = None,
         wait: bool = True,
-    ) -> Lease | None: ...
+    ) -> Lease: ...
     def profiles(self, agent: str | None, provider: str | None) -> ProfileList: ...
     def add_profile(
         self,

@@ -1,4 +1,7 @@
-"""Shapes of the documents that the library gives and takes. Keys are those of every language."""
+"""Shapes of the documents that the library gives and takes, for annotations.
+
+Keys are those of every language; times are milliseconds since 1970.
+"""
 
 from __future__ import annotations
 
