@@ -98,6 +98,29 @@ impl Home {
     }
 }
 
+#[test]
+fn what_a_program_says_is_shown_on_request_only() {
+    let home = Home::new();
+    let script = "#!/bin/sh\nprintf 'token hvs.CANARY \\033[31mrefused\\n' >&2\nexit 2\n";
+    home.write("resolver", script, 0o700);
+    let config = SLOW.replace("HOME/slow", home.path.join("resolver").to_str().unwrap());
+    home.write(CONFIG, &config, 0o600);
+    let what = "models.providers.p.apiKey";
+    let quiet = home.run(&["secrets", "test", what]);
+    assert_eq!(quiet.code, Some(1), "{quiet:?}");
+
+    let line = ["secrets", "test", what, "--show-stderr"];
+    let shown = Ended::of(&home.command(&line).output().unwrap());
+    assert_eq!(shown.code, Some(1));
+    assert!(
+        shown
+            .stderr
+            .contains("The program wrote to standard error:\ntoken hvs.CANARY  [31mrefused\n"),
+        "{shown:?}"
+    );
+    assert!(!shown.stdout.contains("CANARY"));
+}
+
 #[derive(Debug)]
 struct Ended {
     code: Option<i32>,

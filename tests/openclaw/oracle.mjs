@@ -68,6 +68,15 @@ const operations = {
     };
     return (await call("updateAuthProfileStoreWithLock", { agentDir, updater })) !== null;
   },
+  // The same while the lock is held for a time, as during a refresh.
+  async putSlowly({ agentDir, profileId, credential, ms }) {
+    const updater = (store) => {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+      store.profiles[profileId] = credential;
+      return true;
+    };
+    return (await call("updateAuthProfileStoreWithLock", { agentDir, updater })) !== null;
+  },
   async used({ agentDir, profileId }) {
     await call("markAuthProfileUsed", { store: load(agentDir), profileId, agentDir });
     return true;

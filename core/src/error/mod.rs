@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
+use crate::text::SecretText;
+
 pub use codes::{Class, Code, CodeInfo, Kind};
 pub(crate) use reason::Rotation;
 pub use reason::{FailureScope, Reason};
@@ -17,7 +19,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// A failure with a stable machine code.
 ///
 /// Match on [`Error::code`] or [`Error::class`], never on the text. No part of an error, its
-/// `Debug` form included, ever holds a secret. One word wide; `Send + Sync`.
+/// `Debug` form included, ever shows a secret; only [`Error::program_output`] may hold one. One
+/// word wide; `Send + Sync`.
 #[derive(Clone)]
 pub struct Error(Box<Inner>);
 
@@ -29,6 +32,7 @@ struct Inner {
     details: Map<String, Value>,
     retry_after_ms: Option<u64>,
     retryable: bool,
+    program_output: Option<SecretText>,
 }
 
 impl Error {
@@ -41,6 +45,7 @@ impl Error {
             details: Map::new(),
             retry_after_ms: None,
             retryable: false,
+            program_output: None,
         }))
     }
 
@@ -62,6 +67,13 @@ impl Error {
     #[must_use]
     pub fn retryable(mut self, retryable: bool) -> Self {
         self.0.retryable = retryable;
+        self
+    }
+
+    /// Adds what a program of a secrets provider wrote to its standard error.
+    #[must_use]
+    pub(crate) fn with_program_output(mut self, output: Option<SecretText>) -> Self {
+        self.0.program_output = output;
         self
     }
 
@@ -106,6 +118,13 @@ impl Error {
     /// Milliseconds to wait before a retry, when the failure says so.
     pub fn retry_after_ms(&self) -> Option<u64> {
         self.0.retry_after_ms
+    }
+
+    /// What the program of a secrets provider wrote to its standard error. It may contain
+    /// credentials: only for the terminal of an operator who asks for it, never for a log. Part of
+    /// no message, `Debug` text or JSON.
+    pub fn program_output(&self) -> Option<&SecretText> {
+        self.0.program_output.as_ref()
     }
 
     /// The error as the JSON object that every language and `--json` output shows.

@@ -11,6 +11,7 @@ mod env;
 mod files;
 mod http;
 mod interfaces;
+mod leftovers;
 #[cfg(unix)]
 mod locks;
 mod network;
@@ -36,6 +37,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+pub(crate) use self::leftovers::remove_leftovers;
 pub(crate) use self::overlay::Overlay;
 
 pub use interfaces::{Interfaces, RealInterfaces};

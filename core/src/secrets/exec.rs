@@ -16,6 +16,7 @@ use super::resolve::{GroupResult, Stop};
 use crate::config::EnvView;
 use crate::error::Code;
 use crate::host::{ExitState, Host, RunError, RunOutput, RunRequest};
+use crate::text::SecretText;
 
 /// Environment of a child when `passEnv` does not say: what programs need to find their own
 /// settings, none of it a credential. From the process environment only.
@@ -130,7 +131,10 @@ impl ExecProvider<'_> {
             request.silence = request.silence.min(request.timeout);
             result.runs += 1;
             let outcome = match self.host.processes.run(&request) {
-                Ok(output) => self.interpret(&output, ids, result),
+                Ok(output) => self.interpret(&output, ids, result).map_err(|mut fault| {
+                    fault.program_output = written(&output.stderr);
+                    fault
+                }),
                 Err(error) => Err(self.run_fault(&error, own)),
             };
             let fault = match outcome {
@@ -344,6 +348,12 @@ impl ExecProvider<'_> {
 }
 
 /// The name of a signal; numbers are those of Linux and, for these, of every Unix.
+/// What a program wrote to its standard error, if anything.
+fn written(stderr: &[u8]) -> Option<SecretText> {
+    let text = Zeroizing::new(String::from_utf8_lossy(stderr).into_owned());
+    (!text.trim().is_empty()).then(|| SecretText::from_zeroizing(text))
+}
+
 fn signal_name(signal: i32) -> String {
     let name = match signal {
         1 => "SIGHUP",

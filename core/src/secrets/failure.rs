@@ -10,6 +10,7 @@ use super::reference::{SecretRef, SecretSource};
 use crate::config::Severity;
 use crate::error::{Code, Error};
 use crate::json::{Path, Place};
+use crate::text::SecretText;
 
 /// How much one failure affects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +55,7 @@ pub struct Failure {
     pub(crate) retryable: bool,
     pub(crate) details: Map<String, Value>,
     pub(crate) declared_at: Option<(PathBuf, Place)>,
+    pub(crate) program_output: Option<SecretText>,
 }
 
 impl Failure {
@@ -149,6 +151,7 @@ pub(crate) struct FaultParts {
     pub(crate) hint: Option<String>,
     pub(crate) retryable: bool,
     pub(crate) details: Map<String, Value>,
+    pub(crate) program_output: Option<SecretText>,
 }
 
 impl Deref for Fault {
@@ -174,6 +177,7 @@ impl Fault {
             hint: None,
             retryable: false,
             details: Map::new(),
+            program_output: None,
         }))
     }
 
@@ -217,6 +221,7 @@ impl Fault {
             retryable: parts.retryable,
             details: parts.details,
             declared_at: None,
+            program_output: parts.program_output,
         }
     }
 }

@@ -110,9 +110,13 @@ fn ask(resolver: &Resolver<'_>, label: &str) -> Asked {
 }
 
 fn unresolved(failure: Option<Failure>) -> Error {
+    let output = failure
+        .as_ref()
+        .and_then(|failure| failure.program_output.clone());
     ActivationFailure {
         failures: failure.into_iter().collect(),
         ..ActivationFailure::default()
     }
     .into_error()
+    .with_program_output(output)
 }

@@ -241,6 +241,45 @@ fn both_write_at_once_and_nothing_is_lost() {
     assert_eq!(file["profiles"].as_object().unwrap().len(), 4 * EACH + 1);
 }
 
+#[test]
+fn t28_the_lock_of_a_running_openclaw_is_awaited_and_its_token_adopted() {
+    let home = Home::default();
+    let dir = home.agent_dir();
+    let id = "openai-codex:me";
+    let login = |access: &str, refresh: &str, expires: u64| {
+        json!({
+            "type": "oauth", "provider": "openai-codex", "access": access, "refresh": refresh,
+            "expires": expires, "accountId": "acc",
+        })
+    };
+    let store = json!({"version": 1, "profiles": {id: login("old", "r1", now() - 1000)}});
+    home.write(dir.join("auth-profiles.json"), &store.to_string(), 0o600);
+    let mut openclaw = OpenClaw::start(home.path());
+    openclaw
+        .ask(&json!({"op": "store", "agentDir": dir}))
+        .unwrap();
+    let put = json!({
+        "op": "putSlowly", "agentDir": dir, "profileId": id, "ms": 1500,
+        "credential": login("new", "r2", now() + YEAR_MS),
+    });
+    let theirs = thread::spawn(move || openclaw.ask(&put));
+    let lock = dir.join("auth-profiles.json.lock");
+    while !lock.exists() {
+        thread::yield_now();
+    }
+    let token = home
+        .engine()
+        .unwrap()
+        .oauth_token(None, id, 0, false)
+        .unwrap();
+    assert_eq!(theirs.join().unwrap(), Ok(json!(true)));
+    assert_eq!(
+        (token.access.expose(), token.source.as_str()),
+        ("new", "adopted")
+    );
+    assert_eq!(file(&home)["profiles"][id]["refresh"], "r2");
+}
+
 /// A small generator, the same on every run.
 struct Random(u64);
 

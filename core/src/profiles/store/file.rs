@@ -11,7 +11,7 @@ use super::hold::HeldFile;
 use super::lock::{LockFailure, LockFile};
 use super::{Change, Durability, HeldStore, Identity, ProfileStore, StoreVersion, Stored};
 use crate::error::{Code, Error, Result};
-use crate::host::{FileMeta, Host, Liveness};
+use crate::host::{FileMeta, Host, remove_leftovers};
 
 pub(super) const FILE_NAME: &str = "auth-profiles.json";
 /// Says that a newer OpenClaw has moved the credentials elsewhere.
@@ -28,8 +28,8 @@ pub(super) const MAX_CONFLICTS: u32 = 5;
 /// When a credential that was written is looked for again, and how often it is repaired.
 pub(super) const VERIFY_WAIT: Duration = Duration::from_millis(50);
 pub(super) const MAX_REPAIRS: u32 = 3;
-/// Age of temporary files that are taken for leftovers, in nanoseconds.
-const LEFTOVER_NS: i128 = 3_600_000_000_000;
+/// Age of temporary files that are taken for leftovers: the process may live in another container.
+const LEFTOVER: Duration = Duration::from_secs(3600);
 
 /// What is fixed about a store while it is open.
 #[derive(Debug, Clone, Default)]
@@ -243,7 +243,7 @@ impl FileStore {
     ) -> Result<Option<(Stored, bool)>> {
         if !writer.cleaned {
             writer.cleaned = true;
-            self.remove_leftovers();
+            remove_leftovers(&self.host, &self.path, LEFTOVER);
         }
         let known = writer
             .known
@@ -335,32 +335,6 @@ impl FileStore {
 
     pub(super) fn folder_exists(&self) -> bool {
         self.host.files.stat(&self.folder).is_ok()
-    }
-
-    /// Removes temporary files that a killed process left behind: old ones whose process is gone.
-    fn remove_leftovers(&self) {
-        let Ok(names) = self.host.files.names(&self.folder) else {
-            return;
-        };
-        let now_ns = i128::from(self.host.clock.now_ms()) * 1_000_000;
-        let prefix = format!(".{FILE_NAME}.");
-        for name in names {
-            let pid = name.to_str().and_then(|name| {
-                let middle = name.strip_prefix(&prefix)?.strip_suffix(".tmp")?;
-                middle.split('.').next()?.parse::<u32>().ok()
-            });
-            let Some(pid) = pid else { continue };
-            let path = self.folder.join(&name);
-            let old = self
-                .host
-                .files
-                .lstat(&path)
-                .is_ok_and(|meta| now_ns - meta.modified_ns > LEFTOVER_NS);
-            if old && self.host.locks.liveness(pid) == Liveness::Dead {
-                // What cannot be removed stays; it does no harm.
-                let _ = self.host.files.remove_file(&path);
-            }
-        }
     }
 }
 

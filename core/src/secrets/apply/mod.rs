@@ -52,6 +52,7 @@ impl Apply<'_> {
         projection.scrub_stores()?;
         let projected = self.load(&projection.overlay())?;
         self.check_providers(&projected)?;
+        projection.migrated_before(&projected);
         projection.scrub_env(&projected)?;
 
         let world = self.host.with_overlay(projection.overlay());

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::super::plan::{Problem, TargetPlace, invalid};
-use super::super::reference::{Classified, Defaults, classify_object, classify_text};
+use super::super::reference::{Classified, Defaults, SecretRef, classify_object, classify_text};
 use super::super::stores::STORE_NAME;
 use super::super::wipe;
 use super::report::{ApplyReport, Edit};
@@ -68,6 +68,8 @@ pub(super) struct Projection<'a> {
     pub(super) agents: Vec<(String, PathBuf)>,
     /// Plain secrets that the plan replaces.
     pub(super) migrated: Vec<SecretText>,
+    /// References of the plan that stand already where they belong.
+    pub(super) in_place: Vec<&'a SecretRef>,
     pub(super) edits: Vec<Edit>,
     pub(super) warnings: Vec<String>,
 }
@@ -117,6 +119,7 @@ impl<'a> Projection<'a> {
             documents: Vec::new(),
             env_files: Vec::new(),
             migrated: Vec::new(),
+            in_place: Vec::new(),
             edits: Vec::new(),
             warnings: Vec::new(),
         })
@@ -142,6 +145,7 @@ impl<'a> Projection<'a> {
             let body = reference_json(&target.reference);
             if let Some(current) = lookup(&self.tree, path.segments()) {
                 if *current == body {
+                    self.in_place.push(&target.reference);
                     continue;
                 }
                 let secret = plain_secret(current, &Defaults::read(&self.tree));
@@ -337,6 +341,7 @@ impl<'a> Projection<'a> {
             };
             let plain = profile.remove(*key);
             if plain.is_none() && profile.get(*reference_key) == Some(&body) {
+                self.in_place.push(&target.reference);
                 continue;
             }
             profile.insert((*reference_key).to_owned(), body);

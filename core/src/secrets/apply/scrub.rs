@@ -79,6 +79,24 @@ impl Projection<'_> {
         Ok(())
     }
 
+    /// What an earlier run of the plan moved, if it was cut short: the values of the references
+    /// that it wrote. Those that do not resolve stop the plan later.
+    pub(super) fn migrated_before(&mut self, projected: &Loaded) {
+        let labels: Vec<String> = self
+            .in_place
+            .iter()
+            .filter(|reference| self.apply.allow_exec || reference.source() != SecretSource::Exec)
+            .map(ToString::to_string)
+            .collect();
+        if labels.is_empty() || !self.apply.plan.scrub.env {
+            return;
+        }
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        let values = projected.resolve_labels(self.apply.host, &labels, &self.apply.stop);
+        let values = values.into_iter().flatten().map(|value| value.text);
+        self.migrated.extend(values);
+    }
+
     /// Lines of `.env` files whose value has moved, if nothing reads their name any more.
     pub(super) fn scrub_env(&mut self, projected: &Loaded) -> Result<()> {
         if !self.apply.plan.scrub.env || self.migrated.is_empty() {

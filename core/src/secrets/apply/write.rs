@@ -1,10 +1,12 @@
 //! Writing several files as one: all of them, or none.
 
+use std::time::Duration;
+
 use zeroize::Zeroizing;
 
 use super::project::Change;
 use crate::error::{Code, Error, Result};
-use crate::host::Host;
+use crate::host::{Host, remove_leftovers};
 
 /// Files with secrets get this mode, or a stricter one that they have already.
 const MODE: u32 = 0o600;
@@ -14,6 +16,8 @@ const MODE: u32 = 0o600;
 pub(super) fn write_all(host: &Host, changes: &[Change]) -> Result<()> {
     for change in changes {
         unchanged(host, change)?;
+        // Whoever was killed here before us, under the lock that we hold now.
+        remove_leftovers(host, &change.real, Duration::ZERO);
     }
     let mut written: Vec<&Change> = Vec::new();
     for change in changes {

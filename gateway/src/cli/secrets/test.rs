@@ -3,10 +3,11 @@
 use clap::Arg;
 use openclaw_auth::{Code, Error, SecretRef};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::{Call, Failed, Node, print};
-use crate::cli::args::json;
-use crate::cli::output::print_json;
+use crate::cli::args::{flag, json};
+use crate::cli::output::{print_json, print_to_stderr};
 use crate::cli::tree::Outcome;
 
 pub(super) const NODE: Node = Node {
@@ -18,6 +19,10 @@ pub(super) const NODE: Node = Node {
                 .value_name("PATH|REF")
                 .help("Path in the configuration, or source:provider:id")
                 .required(true),
+            flag(
+                "show-stderr",
+                "Also show what the provider's program wrote to standard error; it may hold secrets",
+            ),
             json(),
         ])
     },
@@ -43,6 +48,9 @@ fn run(call: &Call<'_>) -> Outcome {
     };
     let nothing = || Error::new(Code::InternalError, "the reference was not resolved");
     let value = result.unwrap_or_else(|| Err(nothing()));
+    if let (true, Err(error)) = (matches.get_flag("show-stderr"), &value) {
+        show_program_output(error);
+    }
     let bytes = value.map_err(Failed::of_command)?.text().expose().len();
     if matches.get_flag("json") {
         print_json(&json!({"ok": true, "ref": label, "bytes": bytes}));
@@ -50,4 +58,17 @@ fn run(call: &Call<'_>) -> Outcome {
         print(&format!("ok ({bytes} bytes)"));
     }
     Ok(0)
+}
+
+/// Prints the program's own words, without characters that steer a terminal.
+fn show_program_output(error: &Error) {
+    let Some(output) = error.program_output() else {
+        print_to_stderr("The program wrote nothing to standard error.");
+        return;
+    };
+    print_to_stderr("The program wrote to standard error:");
+    for line in output.expose().lines() {
+        let shown = Zeroizing::new(line.replace(|c: char| c.is_control() && c != '\t', " "));
+        print_to_stderr(&shown);
+    }
 }

@@ -1,5 +1,6 @@
 //! The tests, by topic, and what they share.
 
+mod killed;
 mod move_away;
 mod recipes;
 mod watch;
