@@ -58,6 +58,10 @@ fn write_header() -> Result<(), Box<dyn std::error::Error>> {
         .with_config(config)
         .generate()?
         .write(&mut made);
+    // cbindgen looks at attributes of functions only, and the status itself is what counts.
+    let made = String::from_utf8(made)?
+        .replace("OCA_API\noca_status", "OCA_API\nOCA_MUST_USE\noca_status")
+        .replace("OCA_API oca_status", "OCA_API OCA_MUST_USE oca_status");
     let path = folder.join("../include/openclaw_auth.h");
     // A package without the folder next to it brings the header along unchanged.
     let Ok(before) = fs::read(&path) else {
@@ -66,7 +70,7 @@ fn write_header() -> Result<(), Box<dyn std::error::Error>> {
             false => Ok(()),
         };
     };
-    if before != made {
+    if before != made.as_bytes() {
         fs::write(path, made)?;
     }
     Ok(())

@@ -2,7 +2,7 @@
 # Builds libopenclaw_auth and installs it for C and C++ programs:
 #
 #   ffi/install.sh --prefix DIR [--destdir DIR] [--libdir lib] [--shared-only | --static-only]
-#                  [--profile release]
+#                  [--profile library]
 #
 # The installed tree may be moved: pkg-config and CMake find everything relative to themselves.
 set -eu
@@ -12,7 +12,7 @@ usage() {
   exit 64
 }
 
-prefix='' destdir='' libdir=lib shared=1 static=1 profile=release
+prefix='' destdir='' libdir=lib shared=1 static=1 profile=library
 while [ $# -gt 0 ]; do
   case $1 in
     --prefix) [ $# -ge 2 ] || usage; prefix=$2; shift ;;

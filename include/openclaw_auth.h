@@ -90,6 +90,12 @@
 #define OCA_REQUEST_TLS 1
 
 /**
+ * oca_request.flags: the server has merged repeated lines and look-alike names before (WSGI, CGI).
+ * The decision is the same: a user with a comma in it is refused anyway, unless it is listed.
+ */
+#define OCA_REQUEST_FOLDED 2
+
+/**
  * oca_decision.flags: the peer is on this host and nobody seems to be behind it.
  */
 #define OCA_DECISION_LOCAL_DIRECT 1
@@ -136,6 +142,71 @@
 #define OCA_HEALTH_DEGRADED 1
 
 /**
+ * oca_lease_request.flags: a token that has run out is not refreshed.
+ */
+#define OCA_LEASE_NO_REFRESH 4
+
+/**
+ * oca_lease_request.flags: stored profiles only, no keys of the environment or configuration.
+ */
+#define OCA_LEASE_NO_ENV 8
+
+/**
+ * oca_lease_request.flags: the session has just been started anew.
+ */
+#define OCA_LEASE_NEW_SESSION 16
+
+/**
+ * oca_lease_state(): there is a credential to send.
+ */
+#define OCA_LEASE_STATE_ISSUED 1
+
+/**
+ * oca_lease_state(): the outcome was reported, or the credential given back.
+ */
+#define OCA_LEASE_STATE_SETTLED 3
+
+/**
+ * oca_lease_kind(): an API key.
+ */
+#define OCA_CREDENTIAL_API_KEY 1
+
+/**
+ * oca_lease_kind(): a bearer token that is not refreshed.
+ */
+#define OCA_CREDENTIAL_TOKEN 2
+
+/**
+ * oca_lease_kind(): an OAuth access token.
+ */
+#define OCA_CREDENTIAL_OAUTH 3
+
+/**
+ * oca_lease_kind(): whatever the AWS libraries find by themselves; the secret is empty.
+ */
+#define OCA_CREDENTIAL_AWS_SDK 4
+
+/**
+ * oca_lease_kind(): the provider needs no credential; the secret is empty.
+ */
+#define OCA_CREDENTIAL_NONE 5
+
+/**
+ * oca_verdict.kind: the call went well, the lease is settled.
+ */
+#define OCA_VERDICT_DONE 0
+
+/**
+ * oca_verdict.kind: wait delay_ms and send again with the credential that the lease holds now.
+ */
+#define OCA_VERDICT_RETRY 1
+
+/**
+ * oca_verdict.kind: nothing is left to try; see oca_lease_exhausted_json().
+ */
+#define OCA_VERDICT_EXHAUSTED 3
+
+/**
  * For oca_options_set_flag(): the engine sees the environment of the process, read once in
  * oca_engine_open(), and the file .env in the state directory. Off by default.
  */
@@ -145,6 +216,147 @@
  * For oca_options_set_flag(): providers of the kind "exec" may run programs. On by default.
  */
 #define OCA_FLAG_ALLOW_EXEC 2
+
+/**
+ * For oca_options_set_flag(): logins and refreshes may talk to providers. On by default.
+ */
+#define OCA_FLAG_ALLOW_NETWORK 4
+
+/**
+ * For oca_options_set_flag(): no file is created or changed. Credentials are lent and their use is
+ * kept in memory; whatever has to be stored fails with "store_read_only". Off by default.
+ */
+#define OCA_FLAG_READ_ONLY 8
+
+/**
+ * oca_outcome.kind: the call went well.
+ */
+#define OCA_OUTCOME_OK 0
+
+/**
+ * oca_outcome.kind: it failed, and the library finds out what that means.
+ */
+#define OCA_OUTCOME_CLASSIFY 1
+
+/**
+ * It failed: throttling, or a quota that resets by itself.
+ */
+#define OCA_OUTCOME_RATE_LIMIT 2
+
+/**
+ * It failed: the provider or the model is out of capacity.
+ */
+#define OCA_OUTCOME_OVERLOADED 3
+
+/**
+ * It failed: out of credit, unpaid, a hard limit.
+ */
+#define OCA_OUTCOME_BILLING 4
+
+/**
+ * It failed: the credential was rejected, which may be repaired.
+ */
+#define OCA_OUTCOME_AUTH 5
+
+/**
+ * It failed: the credential or the account is revoked.
+ */
+#define OCA_OUTCOME_AUTH_PERMANENT 6
+
+/**
+ * It failed: no answer in time.
+ */
+#define OCA_OUTCOME_TIMEOUT 7
+
+/**
+ * It failed: a failure inside the provider.
+ */
+#define OCA_OUTCOME_SERVER_ERROR 8
+
+/**
+ * It failed: no connection.
+ */
+#define OCA_OUTCOME_NETWORK 9
+
+/**
+ * It failed: the request itself was refused.
+ */
+#define OCA_OUTCOME_FORMAT 10
+
+/**
+ * It failed: the model does not exist for this credential.
+ */
+#define OCA_OUTCOME_MODEL_NOT_FOUND 11
+
+/**
+ * It failed: the conversation that the provider kept is gone.
+ */
+#define OCA_OUTCOME_SESSION_EXPIRED 12
+
+/**
+ * It failed: the prompt is too large.
+ */
+#define OCA_OUTCOME_CONTEXT_OVERFLOW 13
+
+/**
+ * It failed: the caller gave up.
+ */
+#define OCA_OUTCOME_CANCELLED 14
+
+/**
+ * It failed for a reason that nobody knows.
+ */
+#define OCA_OUTCOME_UNKNOWN 15
+
+/**
+ * oca_outcome.transport: an answer of the provider arrived.
+ */
+#define OCA_TRANSPORT_NONE 0
+
+/**
+ * oca_outcome.transport: no answer in time.
+ */
+#define OCA_TRANSPORT_TIMEOUT 1
+
+/**
+ * oca_outcome.transport: no connection.
+ */
+#define OCA_TRANSPORT_CONNECT 2
+
+/**
+ * oca_outcome.transport: the name could not be resolved.
+ */
+#define OCA_TRANSPORT_DNS 3
+
+/**
+ * oca_outcome.transport: no secure connection.
+ */
+#define OCA_TRANSPORT_TLS 4
+
+/**
+ * oca_outcome.transport: the connection broke.
+ */
+#define OCA_TRANSPORT_RESET 5
+
+/**
+ * oca_outcome.transport: the caller gave up.
+ */
+#define OCA_TRANSPORT_CANCELLED 6
+
+/**
+ * oca_status_check(): every credential is there and lasts.
+ */
+#define OCA_CHECK_OK 0
+
+/**
+ * oca_status_check(): a credential has run out or is missing.
+ */
+#define OCA_CHECK_EXPIRED 1
+
+/**
+ * oca_status_check(): a credential ends soon.
+ */
+#define OCA_CHECK_EXPIRING 2
 
 /**
  * Version of the C interface. It grows whenever something is added.
@@ -246,6 +458,17 @@ typedef struct oca_engine oca_engine;
  * Why a call failed. Immutable; any thread may read it. Free it with oca_error_free().
  */
 typedef struct oca_error oca_error;
+
+/**
+ * One upstream call and the credential that it uses now. One thread at a time; any number may be
+ * out. It keeps what it needs of its engine alive.
+ */
+typedef struct oca_lease oca_lease;
+
+/**
+ * A login under way. One thread at a time. It keeps its engine alive.
+ */
+typedef struct oca_oauth_flow oca_oauth_flow;
 
 /**
  * Settings for oca_engine_open(). One thread at a time.
@@ -401,6 +624,135 @@ typedef struct oca_decision {
   char user[OCA_USER_SIZE];
 } oca_decision;
 
+/**
+ * What a credential is wanted for. provider is required, unless extra_json names models.
+ */
+typedef struct oca_lease_request {
+  /**
+   * sizeof(oca_lease_request).
+   */
+  size_t struct_size;
+  /**
+   * Provider, for example "openai".
+   */
+  struct oca_str provider;
+  /**
+   * Model; may be absent. Cooldowns can concern one model.
+   */
+  struct oca_str model;
+  /**
+   * Agent whose profiles are used; absent for the default agent.
+   */
+  struct oca_str agent;
+  /**
+   * Session, which keeps to one profile; may be absent.
+   */
+  struct oca_str session;
+  /**
+   * Only this profile; may be absent.
+   */
+  struct oca_str profile;
+  /**
+   * Rare wishes as a JSON object: models (a list of "provider/model" that are tried in turn,
+   * instead of provider and model), pin {profile, source ("user" or "auto"), compactionCount},
+   * compactionCount, prefer (a profile), exclude (a list of candidates), probe ("auto", "force"
+   * or "never"), minValidMs, maxAttempts. May be absent.
+   */
+  struct oca_str extra_json;
+  /**
+   * OCA_LEASE_* bits.
+   */
+  uint32_t flags;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+} oca_lease_request;
+
+/**
+ * What came of an upstream call. For a failure more is better; what is not known stays zero.
+ */
+typedef struct oca_outcome {
+  /**
+   * sizeof(oca_outcome).
+   */
+  size_t struct_size;
+  /**
+   * OCA_OUTCOME_*; usually OK or CLASSIFY.
+   */
+  uint32_t kind;
+  /**
+   * HTTP status of the answer; 0 if there was none.
+   */
+  uint32_t http_status;
+  /**
+   * OCA_TRANSPORT_*: a failure below HTTP.
+   */
+  uint32_t transport;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * Error text; may be absent.
+   */
+  struct oca_str message;
+  /**
+   * Body of the answer, as received, at best its first 64 KiB; may be absent.
+   */
+  struct oca_str body;
+  /**
+   * Error code of the provider, if the caller has parsed it; may be absent.
+   */
+  struct oca_str code;
+  /**
+   * Header lines of the answer. NULL for none.
+   */
+  const struct oca_header *headers;
+  /**
+   * Number of header lines.
+   */
+  size_t headers_len;
+  /**
+   * Error type of the provider, if the caller has parsed it; may be absent.
+   */
+  struct oca_str error_type;
+} oca_outcome;
+
+/**
+ * What follows a report.
+ */
+typedef struct oca_verdict {
+  /**
+   * sizeof(oca_verdict); then the number of bytes that were written.
+   */
+  size_t struct_size;
+  /**
+   * OCA_VERDICT_*.
+   */
+  uint32_t kind;
+  /**
+   * What the failure meant, as OCA_OUTCOME_*; OCA_OUTCOME_OK when done.
+   */
+  uint32_t reason;
+  /**
+   * HTTP status for the own caller when exhausted, else 0.
+   */
+  uint32_t http_status;
+  /**
+   * 1 if the same request may succeed later.
+   */
+  uint32_t retryable;
+  /**
+   * Milliseconds to wait before the retry.
+   */
+  uint64_t delay_ms;
+  /**
+   * When exhausted: milliseconds until another try makes sense; 0 if that is not known.
+   */
+  uint64_t retry_after_ms;
+} oca_verdict;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -411,6 +763,7 @@ extern "C" {
  * other status too, as long as it can be. Does not allocate or wait.
  */
 OCA_API
+OCA_MUST_USE
 oca_status oca_authorize(const struct oca_engine *engine,
                          const struct oca_request *request,
                          struct oca_decision *decision)
@@ -422,6 +775,7 @@ OCA_NOEXCEPT;
  * pointers inside: made for callers with a garbage collector.
  */
 OCA_API
+OCA_MUST_USE
 oca_status oca_authorize_packed(const struct oca_engine *engine,
                                 uint32_t kind,
                                 uint32_t flags,
@@ -436,6 +790,7 @@ OCA_NOEXCEPT;
  * localDirect} or {ok, code, header, reason, httpStatus, message, ...}.
  */
 OCA_API
+OCA_MUST_USE
 oca_status oca_authorize_json(const struct oca_engine *engine,
                               const struct oca_request *request,
                               struct oca_text **out,
@@ -449,6 +804,7 @@ OCA_NOEXCEPT;
  * allocate.
  */
 OCA_API
+OCA_MUST_USE
 oca_status oca_client_ip(const struct oca_engine *engine,
                          const struct oca_request *request,
                          char *buf,
@@ -470,6 +826,7 @@ OCA_NOEXCEPT;
  * the caller's. Blocks. Free the engine with oca_engine_free().
  */
 OCA_API
+OCA_MUST_USE
 oca_status oca_engine_open(const struct oca_options *options,
                            struct oca_engine **out,
                            struct oca_error **err)
@@ -495,6 +852,7 @@ OCA_API void oca_engine_free(struct oca_engine *engine) OCA_NOEXCEPT;
  * as JSON. Blocks.
  */
 OCA_API
+OCA_MUST_USE
 oca_status oca_engine_reload(const struct oca_engine *engine,
                              struct oca_text **out,
                              struct oca_error **err)
@@ -505,6 +863,7 @@ OCA_NOEXCEPT;
  * engine was opened with. out may be NULL. Blocks.
  */
 OCA_API
+OCA_MUST_USE
 oca_status oca_engine_reload_text(const struct oca_engine *engine,
                                   struct oca_str text,
                                   struct oca_text **out,
@@ -517,6 +876,7 @@ OCA_NOEXCEPT;
  * report, a JSON object {ok, error, failures, ...}. Blocks.
  */
 OCA_API
+OCA_MUST_USE
 oca_status oca_engine_preflight(const struct oca_engine *engine,
                                 struct oca_str text,
                                 uint32_t flags,
@@ -525,11 +885,46 @@ oca_status oca_engine_preflight(const struct oca_engine *engine,
 OCA_NOEXCEPT;
 
 /**
+ * Exchanges what the host has registered; see oca_options_set_registry(). It counts from the next
+ * reload.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_engine_set_registry(const struct oca_engine *engine,
+                                   struct oca_str json,
+                                   struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * The text with every secret masked that the engine knows: of the configuration, of the stores
+ * that were used, and credentials that were lent. For texts that go into logs.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_redact(const struct oca_engine *engine,
+                      struct oca_str text,
+                      struct oca_text **out,
+                      struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Writes the use of credentials that waits for the store: call it before the program ends, or
+ * from a timer. *out says whether nothing is left. Blocks.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_engine_flush(const struct oca_engine *engine,
+                            bool *out,
+                            struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
  * Looks through the files of the installation for plain secrets, references that do not resolve
  * and leftovers; changes nothing. flags: OCA_FLAG_ALLOW_EXEC to run programs, else 0. out gets
  * the findings as a JSON object without values. Blocks.
  */
 OCA_API
+OCA_MUST_USE
 oca_status oca_secrets_audit_json(const struct oca_engine *engine,
                                   uint32_t flags,
                                   struct oca_text **out,
@@ -552,6 +947,7 @@ OCA_API OCA_MUST_USE uint32_t oca_engine_health(const struct oca_engine *engine)
  * the files only; a timer of the host calls it, and oca_engine_reload() when it says yes.
  */
 OCA_API
+OCA_MUST_USE
 oca_status oca_engine_files_changed(const struct oca_engine *engine,
                                     bool *out,
                                     struct oca_error **err)
@@ -562,6 +958,7 @@ OCA_NOEXCEPT;
  * message, error, changedOwners}; *out is NULL when there is none. 256 are kept.
  */
 OCA_API
+OCA_MUST_USE
 oca_status oca_engine_next_event(const struct oca_engine *engine,
                                  struct oca_text **out,
                                  struct oca_error **err)
@@ -571,6 +968,7 @@ OCA_NOEXCEPT;
  * Moves a manual clock by so many milliseconds. OCA_ERR_UNSUPPORTED on the system clock.
  */
 OCA_API
+OCA_MUST_USE
 oca_status oca_engine_clock_advance(const struct oca_engine *engine,
                                     uint64_t ms,
                                     struct oca_error **err)
@@ -585,7 +983,7 @@ OCA_API OCA_MUST_USE struct oca_str oca_status_name(int32_t status) OCA_NOEXCEPT
 /**
  * Status that the call returned; OCA_OK for NULL.
  */
-OCA_API oca_status oca_error_status(const struct oca_error *err) OCA_NOEXCEPT;
+OCA_API OCA_MUST_USE oca_status oca_error_status(const struct oca_error *err) OCA_NOEXCEPT;
 
 /**
  * Stable code, for example "secret_unresolved"; docs/errors.md lists all. Absent for NULL.
@@ -619,8 +1017,280 @@ OCA_API OCA_MUST_USE uint64_t oca_error_retry_after_ms(const struct oca_error *e
 OCA_API void oca_error_free(struct oca_error *err) OCA_NOEXCEPT;
 
 /**
- * New settings: an empty configuration, no inherited environment, exec providers allowed. Free
- * them with oca_options_free().
+ * Lends the credential for an upstream call. OCA_ERR_NO_CREDENTIAL when there is none at all,
+ * OCA_ERR_UNAVAILABLE when all of them have to rest (oca_error_retry_after_ms() says how long).
+ * Blocks while an OAuth token is refreshed, unless OCA_LEASE_NO_REFRESH is set. Free the lease
+ * with oca_lease_free().
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_lease_acquire(const struct oca_engine *engine,
+                             const struct oca_lease_request *request,
+                             struct oca_lease **out,
+                             struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * OCA_LEASE_STATE_*; 0 for NULL.
+ */
+OCA_API OCA_MUST_USE uint32_t oca_lease_state(const struct oca_lease *lease) OCA_NOEXCEPT;
+
+/**
+ * The credential to send. It lives until the lease is reported, released or freed; then it is
+ * absent. Do not log it.
+ */
+OCA_API OCA_MUST_USE struct oca_str oca_lease_secret(const struct oca_lease *lease) OCA_NOEXCEPT;
+
+/**
+ * OCA_CREDENTIAL_*; 0 for NULL and for a settled lease.
+ */
+OCA_API OCA_MUST_USE uint32_t oca_lease_kind(const struct oca_lease *lease) OCA_NOEXCEPT;
+
+/**
+ * The provider, in normal form. Lives like the secret.
+ */
+OCA_API OCA_MUST_USE struct oca_str oca_lease_provider(const struct oca_lease *lease) OCA_NOEXCEPT;
+
+/**
+ * The model to ask; absent when none was named. It changes when a chain of models goes on. Lives
+ * like the secret.
+ */
+OCA_API OCA_MUST_USE struct oca_str oca_lease_model(const struct oca_lease *lease) OCA_NOEXCEPT;
+
+/**
+ * Id of the profile; absent for a key of the environment or the configuration. Lives like the
+ * secret.
+ */
+OCA_API
+OCA_MUST_USE
+struct oca_str oca_lease_profile_id(const struct oca_lease *lease)
+OCA_NOEXCEPT;
+
+/**
+ * Where the credential comes from, fit for logs: "profile:anthropic:work", "env:OPENAI_API_KEY".
+ * Lives like the secret.
+ */
+OCA_API OCA_MUST_USE struct oca_str oca_lease_source(const struct oca_lease *lease) OCA_NOEXCEPT;
+
+/**
+ * End of the token in milliseconds since 1970; 0 if it has none.
+ */
+OCA_API OCA_MUST_USE uint64_t oca_lease_expires_at_ms(const struct oca_lease *lease) OCA_NOEXCEPT;
+
+/**
+ * 1 for the first credential, then one more for each OCA_VERDICT_RETRY; 0 for NULL.
+ */
+OCA_API OCA_MUST_USE uint32_t oca_lease_attempt(const struct oca_lease *lease) OCA_NOEXCEPT;
+
+/**
+ * Everything about the credential but itself, as a JSON object {leaseId, chainId, attempt,
+ * candidateId, profileId, provider, model, kind, source, expiresAt, meta {accountId, email,
+ * projectId, enterpriseUrl}, probe, warning, skipped, switchedModel, acquiredAt}. OCA_ERR_STATE
+ * when the lease is settled.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_lease_metadata_json(const struct oca_lease *lease,
+                                   struct oca_text **out,
+                                   struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Tells what came of the call, and says in *verdict what to do next. On OCA_VERDICT_RETRY the
+ * lease holds the next credential and texts taken from it before are dead; otherwise it is
+ * settled. A second report of a settled lease is OCA_ERR_STATE with code "lease_finished".
+ * Blocks after a failure: windows are written, and an OAuth token may be refreshed.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_lease_report(struct oca_lease *lease,
+                            const struct oca_outcome *outcome,
+                            struct oca_verdict *verdict,
+                            struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Gives the credential back without a report; it counts as not used. NULL and a settled lease are
+ * fine. oca_lease_free() does it too.
+ */
+OCA_API void oca_lease_release(struct oca_lease *lease) OCA_NOEXCEPT;
+
+/**
+ * After OCA_VERDICT_EXHAUSTED: what was tried and what to do about it, as a JSON object {reason,
+ * retryable, soonestAvailableAt, retryAfterMs, advice, httpStatus, attempts, lastError, message}.
+ * *out is NULL when it has not come to that.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_lease_exhausted_json(const struct oca_lease *lease,
+                                    struct oca_text **out,
+                                    struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Wipes and frees a lease; without a report it counts as not used. NULL is fine.
+ */
+OCA_API void oca_lease_free(struct oca_lease *lease) OCA_NOEXCEPT;
+
+/**
+ * Starts a login with PKCE: makes verifier, challenge and state, and listens on the loopback
+ * address of the provider if it can. options_json is {agent, profileId, replace, timeoutMs} or
+ * absent. Next: show oca_oauth_flow_url() to the person; then oca_oauth_flow_listen(), or let the
+ * person paste the address of the page at which the browser ended; then
+ * oca_oauth_flow_complete(). May block to ask the provider for its endpoints. Free the flow with
+ * oca_oauth_flow_free().
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_oauth_begin(const struct oca_engine *engine,
+                           struct oca_str provider,
+                           struct oca_str options_json,
+                           struct oca_oauth_flow **out,
+                           struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Address to open in the browser. It holds no secret. Lives as long as the flow.
+ */
+OCA_API
+OCA_MUST_USE
+struct oca_str oca_oauth_flow_url(const struct oca_oauth_flow *flow)
+OCA_NOEXCEPT;
+
+/**
+ * The state parameter, which tells answers of this login from others. Lives as long as the flow.
+ */
+OCA_API
+OCA_MUST_USE
+struct oca_str oca_oauth_flow_state(const struct oca_oauth_flow *flow)
+OCA_NOEXCEPT;
+
+/**
+ * What a program shows to the person, as a JSON object {provider, label, url, redirectUri,
+ * addresses (that are listened on; empty when only pasting is possible), remote (the browser is
+ * probably on another machine), remainingMs, ended, warnings (each is given once)}.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_oauth_flow_json(struct oca_oauth_flow *flow,
+                               struct oca_text **out,
+                               struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Waits for the browser at most that long. *out is the address that it brought (it holds the
+ * authorization code), for oca_oauth_flow_complete(); NULL when nothing has come yet: call again.
+ * Blocks.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_oauth_flow_listen(struct oca_oauth_flow *flow,
+                                 uint64_t timeout_ms,
+                                 struct oca_text **out,
+                                 struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Completes the login with the address that arrived or what a person pasted: checks it, exchanges
+ * the code, stores the profile, answers the browser. *out is a JSON object {agentId, profileId,
+ * provider, type, email, accountId, expiresAt, storePath, warnings, defaultModel}. After a slip of
+ * the person (a wrong link) it can be called again; other failures end the flow. Blocks.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_oauth_flow_complete(struct oca_oauth_flow *flow,
+                                   struct oca_str redirect,
+                                   struct oca_text **out,
+                                   struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * For programs with an HTTP client of their own: the token request as a JSON object {method, url,
+ * headers, body}. It holds the authorization code. Give the answer to
+ * oca_oauth_flow_accept_response().
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_oauth_flow_request_json(struct oca_oauth_flow *flow,
+                                       struct oca_str redirect,
+                                       struct oca_text **out,
+                                       struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Takes the answer to that request and stores the profile; *out as for
+ * oca_oauth_flow_complete(). Blocks.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_oauth_flow_accept_response(struct oca_oauth_flow *flow,
+                                          uint32_t http_status,
+                                          struct oca_str body,
+                                          struct oca_text **out,
+                                          struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Wipes and frees a flow; a login that is not complete is given up. NULL is fine.
+ */
+OCA_API void oca_oauth_flow_free(struct oca_oauth_flow *flow) OCA_NOEXCEPT;
+
+/**
+ * The access token of an OAuth profile, refreshed when it would not be valid for min_valid_ms more
+ * milliseconds, or always with force. *out is a JSON object {access, expiresAt, accountId, source,
+ * warning} that holds the token. An absent agent means the default agent. Blocks.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_oauth_token_json(const struct oca_engine *engine,
+                                struct oca_str agent,
+                                struct oca_str profile_id,
+                                uint64_t min_valid_ms,
+                                bool force,
+                                struct oca_text **out,
+                                struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Another access token than the one that the provider has just refused with 401: reports of the
+ * same token by many threads cause one refresh. *out as for oca_oauth_token_json(). Blocks.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_oauth_unauthorized_json(const struct oca_engine *engine,
+                                       struct oca_str agent,
+                                       struct oca_str profile_id,
+                                       struct oca_str refused,
+                                       struct oca_text **out,
+                                       struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Links a profile to the login of another program, "codex-cli" or "claude-cli"; nothing is
+ * copied. *out as for oca_oauth_flow_complete(). An absent agent means the default agent. Blocks.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_oauth_link(const struct oca_engine *engine,
+                          struct oca_str agent,
+                          struct oca_str program,
+                          struct oca_text **out,
+                          struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Ids of the providers that can be signed in to or refreshed, as a JSON array.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_oauth_providers_json(const struct oca_engine *engine,
+                                    struct oca_text **out,
+                                    struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * New settings: an empty configuration, no inherited environment, exec providers and network
+ * allowed, writable. Free them with oca_options_free().
  */
 OCA_API OCA_MUST_USE struct oca_options *oca_options_new(void) OCA_NOEXCEPT;
 
@@ -635,6 +1305,7 @@ OCA_API void oca_options_free(struct oca_options *options) OCA_NOEXCEPT;
  * which need not exist.
  */
 OCA_API
+OCA_MUST_USE
 oca_status oca_options_set_config_path(struct oca_options *options,
                                        struct oca_str path,
                                        struct oca_error **err)
@@ -644,6 +1315,7 @@ OCA_NOEXCEPT;
  * Takes the configuration (JSON5) from this text instead of a file.
  */
 OCA_API
+OCA_MUST_USE
 oca_status oca_options_set_config_text(struct oca_options *options,
                                        struct oca_str text,
                                        struct oca_error **err)
@@ -654,6 +1326,7 @@ OCA_NOEXCEPT;
  * $OPENCLAW_STATE_DIR, else ~/.openclaw.
  */
 OCA_API
+OCA_MUST_USE
 oca_status oca_options_set_state_dir(struct oca_options *options,
                                      struct oca_str dir,
                                      struct oca_error **err)
@@ -663,6 +1336,7 @@ OCA_NOEXCEPT;
  * Sets one environment variable, for this engine only; an absent value removes it.
  */
 OCA_API
+OCA_MUST_USE
 oca_status oca_options_set_env(struct oca_options *options,
                                struct oca_str name,
                                struct oca_str value,
@@ -673,6 +1347,7 @@ OCA_NOEXCEPT;
  * Switches one OCA_FLAG_* on or off.
  */
 OCA_API
+OCA_MUST_USE
 oca_status oca_options_set_flag(struct oca_options *options,
                                 uint32_t flag,
                                 bool on,
@@ -684,6 +1359,7 @@ OCA_NOEXCEPT;
  * now_ms is in milliseconds since 1970.
  */
 OCA_API
+OCA_MUST_USE
 oca_status oca_options_set_manual_clock(struct oca_options *options,
                                         uint64_t now_ms,
                                         struct oca_error **err)
@@ -696,9 +1372,230 @@ OCA_NOEXCEPT;
  * of one activation), access {mode, token, password, port} (win over the configuration).
  */
 OCA_API
+OCA_MUST_USE
 oca_status oca_options_set_json(struct oca_options *options,
                                 struct oca_str json,
                                 struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Tells which settings of the host's own hold secrets, from a JSON object: rules (a list of
+ * {id, pattern, owner, when, inactiveReason, ancestorRule, expected, shape, refPattern, flags}),
+ * activate and deactivate (lists of {pattern, reason, when}), plugins (an object of true, false
+ * and null) and envNames (lists of names by provider). docs/secrets.md describes rules and
+ * conditions. oca_engine_set_registry() changes it later.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_options_set_registry(struct oca_options *options,
+                                    struct oca_str json,
+                                    struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * What a failure means and by which rule, as a JSON object {reason, scope, quota, rotatesKeys,
+ * rotatesProfiles, penalizes, retryAfterMs, retrySource, status, code, message, rule}. Changes
+ * nothing. By the settings of the engine; a NULL engine means by default settings. provider and
+ * model may be absent; the kind OCA_OUTCOME_OK counts as CLASSIFY.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_classify_json(const struct oca_engine *engine,
+                             struct oca_str provider,
+                             struct oca_str model,
+                             const struct oca_outcome *outcome,
+                             struct oca_text **out,
+                             struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Profiles and keys of an agent with their state, secrets masked, as a JSON object {agentId,
+ * authStorePath, degraded, profiles, rejected, env}. An absent agent means the default agent, an
+ * absent provider all of them.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_profiles_json(const struct oca_engine *engine,
+                             struct oca_str agent,
+                             struct oca_str provider,
+                             struct oca_text **out,
+                             struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * The profiles of a provider in the order in which a lease would try them now, as a JSON object
+ * {agentId, provider, authStorePath, order, effective, source}: order is the stored one or null,
+ * effective the one that counts. agent, model and prefer (a profile to put first) may be absent.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_profile_order_json(const struct oca_engine *engine,
+                                  struct oca_str agent,
+                                  struct oca_str provider,
+                                  struct oca_str model,
+                                  struct oca_str prefer,
+                                  struct oca_text **out,
+                                  struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Whether a profile may be used for a provider: *out is "ok", or why not ("expired",
+ * "invalid_expires", "missing_credential", "mode_mismatch", "profile_missing",
+ * "provider_mismatch", "unresolved_ref"). Static. An absent agent means the default agent.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_profile_eligibility(const struct oca_engine *engine,
+                                   struct oca_str agent,
+                                   struct oca_str profile_id,
+                                   struct oca_str provider,
+                                   struct oca_str *out,
+                                   struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * The keys of a provider beyond its profiles (environment, configuration), without their values,
+ * in the order in which they are tried: a JSON array of {id, kind}.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_keys_json(const struct oca_engine *engine,
+                         struct oca_str provider,
+                         struct oca_text **out,
+                         struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Stores a key or a token as a profile and ends its cooldowns. credential_json has the fields of
+ * the store: type ("api_key" or "token"), provider, key or keyRef, token or tokenRef (a reference
+ * is "source:provider:id" or {source, provider, id}), expires (milliseconds since 1970), email,
+ * displayName; and replace (true to replace what has this id, else that is code
+ * "profile_exists"). An absent agent means the default agent. Blocks.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_profile_put(const struct oca_engine *engine,
+                           struct oca_str agent,
+                           struct oca_str profile_id,
+                           struct oca_str credential_json,
+                           struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Removes a profile, its usage, and its place in the orders. An absent agent means the default
+ * agent. Blocks.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_profile_remove(const struct oca_engine *engine,
+                              struct oca_str agent,
+                              struct oca_str profile_id,
+                              struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Stores the order of a provider, a JSON array of profile ids; absent takes it away. An absent
+ * agent means the default agent. Blocks.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_profile_set_order(const struct oca_engine *engine,
+                                 struct oca_str agent,
+                                 struct oca_str provider,
+                                 struct oca_str ids_json,
+                                 struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Ends the windows in which a profile is not used; an absent profile_id means all profiles of the
+ * agent. what is "all" (also when it is absent), "cooldown", "disabled" or "models". An absent
+ * agent means the default agent. Blocks.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_profile_clear_cooldown(const struct oca_engine *engine,
+                                      struct oca_str agent,
+                                      struct oca_str profile_id,
+                                      struct oca_str what,
+                                      struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Carries out the "/model ..." command in a message, if there is one, for a session; pass only
+ * messages of people who may change it. *out is NULL without a command, else a JSON object
+ * {directive ("list", "pick", "reset", "select", "show" or "status"), rest (the message without
+ * it), session, model, profile, profileSource, fingerprint, models, ...}. shown is the fingerprint
+ * of the list that the person saw, for a selection by number; agent and shown may be absent. On
+ * failure the session has not changed.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_session_directive(const struct oca_engine *engine,
+                                 struct oca_str agent,
+                                 struct oca_str session,
+                                 struct oca_str message,
+                                 struct oca_str shown,
+                                 struct oca_text **out,
+                                 struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * The models that a session can select, numbered, with the state of their credentials: a JSON
+ * array of {number, model, aliases, availability, current}. An absent agent means the default
+ * agent.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_session_models_json(const struct oca_engine *engine,
+                                   struct oca_str agent,
+                                   struct oca_str session,
+                                   struct oca_text **out,
+                                   struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * What is remembered about a session, as a JSON object with the keys of OpenClaw's session
+ * entries: providerOverride, modelOverride, authProfileOverride, authProfileOverrideSource
+ * ("user" or "auto"), authProfileOverrideCompactionCount. All may be missing.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_session_json(const struct oca_engine *engine,
+                            struct oca_str session,
+                            struct oca_text **out,
+                            struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Replaces what is remembered about a session, for example to pin a profile for a person; see
+ * oca_session_json(). "{}" forgets it. Other keys of a session entry are ignored.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_session_set(const struct oca_engine *engine,
+                           struct oca_str session,
+                           struct oca_str entry_json,
+                           struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Everything that is remembered about sessions, as JSON to be kept for oca_sessions_import().
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_sessions_export_json(const struct oca_engine *engine,
+                                    struct oca_text **out,
+                                    struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Takes over what oca_sessions_export_json() gave.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_sessions_import(const struct oca_engine *engine,
+                               struct oca_str json,
+                               struct oca_error **err)
 OCA_NOEXCEPT;
 
 /**
@@ -728,6 +1625,7 @@ OCA_NOEXCEPT;
  * not allocate on success. *out lives as long as the snapshot, and is absent on failure.
  */
 OCA_API
+OCA_MUST_USE
 oca_status oca_snapshot_secret(const struct oca_snapshot *snapshot,
                                struct oca_str path,
                                struct oca_str *out)
@@ -739,6 +1637,7 @@ OCA_NOEXCEPT;
  * absent on failure.
  */
 OCA_API
+OCA_MUST_USE
 oca_status oca_snapshot_secret_by_ref(const struct oca_snapshot *snapshot,
                                       struct oca_str reference,
                                       struct oca_str *out)
@@ -771,6 +1670,7 @@ OCA_NOEXCEPT;
  * shadowed plain text, access settings. Each has a code, a path and a message.
  */
 OCA_API
+OCA_MUST_USE
 oca_status oca_snapshot_diagnostics_json(const struct oca_snapshot *snapshot,
                                          struct oca_text **out,
                                          struct oca_error **err)
@@ -781,9 +1681,52 @@ OCA_NOEXCEPT;
  * by path; no values.
  */
 OCA_API
+OCA_MUST_USE
 oca_status oca_snapshot_surfaces_json(const struct oca_snapshot *snapshot,
                                       struct oca_text **out,
                                       struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Models, credentials, how long they last, cooldowns and access of an agent, secrets masked, as
+ * the JSON object of "openclaw-auth models status --json". Changes nothing, contacts nobody. An
+ * absent agent means the default agent.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_status_json(const struct oca_engine *engine,
+                           struct oca_str agent,
+                           struct oca_text **out,
+                           struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * OCA_CHECK_*, the exit code of "openclaw-auth models status --check". warn_within_ms says how
+ * soon the end of a token counts as soon; 0 for a day. An absent agent means the default agent.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_status_check(const struct oca_engine *engine,
+                            struct oca_str agent,
+                            uint64_t warn_within_ms,
+                            uint32_t *out,
+                            struct oca_error **err)
+OCA_NOEXCEPT;
+
+/**
+ * Examines the installation as it is on disk and changes nothing: the JSON object {ok, checksRun,
+ * checksSkipped, findings (a list of {checkId, severity, message, path, line, column, agentId,
+ * provider, profileId, fixHint, fixable})}. An absent agent means all agents. flags:
+ * OCA_FLAG_ALLOW_EXEC to run programs, OCA_FLAG_ALLOW_NETWORK to contact token endpoints and the
+ * gateway, else 0. Blocks.
+ */
+OCA_API
+OCA_MUST_USE
+oca_status oca_doctor_json(const struct oca_engine *engine,
+                           struct oca_str agent,
+                           uint32_t flags,
+                           struct oca_text **out,
+                           struct oca_error **err)
 OCA_NOEXCEPT;
 
 /**

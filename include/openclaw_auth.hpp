@@ -140,6 +140,91 @@ private:
   detail::Handle<const oca_snapshot, oca_snapshot_free> handle_;
 };
 
+/// What a credential is wanted for.
+struct Wish {
+  std::string_view provider, model, agent, session, profile;
+  /// See oca_lease_request.extra_json.
+  std::string_view extra_json;
+  /// OCA_LEASE_* bits.
+  std::uint32_t flags = 0;
+};
+
+/// One upstream call and the credential that it uses now. Views live until the next report.
+class Lease {
+public:
+  explicit Lease(oca_lease *handle) noexcept : handle_(handle) {}
+
+  /// What to send; empty when the lease is settled.
+  std::string_view secret() const noexcept { return view(oca_lease_secret(capi())); }
+  std::string_view provider() const noexcept { return view(oca_lease_provider(capi())); }
+  std::string_view model() const noexcept { return view(oca_lease_model(capi())); }
+  std::string_view profile_id() const noexcept { return view(oca_lease_profile_id(capi())); }
+  /// Fit for logs.
+  std::string_view source() const noexcept { return view(oca_lease_source(capi())); }
+  /// OCA_CREDENTIAL_*.
+  std::uint32_t kind() const noexcept { return oca_lease_kind(capi()); }
+  std::uint32_t attempt() const noexcept { return oca_lease_attempt(capi()); }
+
+  /// Tells what came of the call. Blocks after a failure.
+  oca_verdict report(const oca_outcome &outcome) {
+    oca_verdict verdict{};
+    verdict.struct_size = sizeof verdict;
+    detail::call([&](auto e) { return oca_lease_report(capi(), &outcome, &verdict, e); });
+    return verdict;
+  }
+
+  /// Calls send(*this), which gives an oca_outcome, until nothing is left to retry. Waiting for
+  /// oca_verdict.delay_ms is up to send: it is 0 but for providers out of capacity.
+  template <class F> oca_verdict send(F send) {
+    oca_verdict verdict{};
+    do
+      verdict = report(send(*this));
+    while (verdict.kind == OCA_VERDICT_RETRY);
+    return verdict;
+  }
+
+  /// After OCA_VERDICT_EXHAUSTED: what was tried, as JSON.
+  std::optional<std::string> exhausted() const {
+    oca_text *text = nullptr;
+    detail::call([&](auto e) { return oca_lease_exhausted_json(capi(), &text, e); });
+    return text ? std::optional(detail::take(text)) : std::nullopt;
+  }
+
+  oca_lease *capi() const noexcept { return handle_.get(); }
+
+private:
+  detail::Handle<oca_lease, oca_lease_free> handle_;
+};
+
+/// A login under way.
+class Flow {
+public:
+  explicit Flow(oca_oauth_flow *handle) noexcept : handle_(handle) {}
+
+  /// Address to open in the browser.
+  std::string_view url() const noexcept { return view(oca_oauth_flow_url(capi())); }
+  std::string_view state() const noexcept { return view(oca_oauth_flow_state(capi())); }
+
+  /// The address that the browser brought, if it came in time. Blocks.
+  std::optional<std::string> listen(std::uint64_t timeout_ms) {
+    oca_text *text = nullptr;
+    detail::call([&](auto e) { return oca_oauth_flow_listen(capi(), timeout_ms, &text, e); });
+    return text ? std::optional(detail::take(text)) : std::nullopt;
+  }
+
+  /// Stores the profile and tells about it, as JSON. Blocks.
+  std::string complete(std::string_view redirect) {
+    oca_text *text = nullptr;
+    detail::call([&](auto e) { return oca_oauth_flow_complete(capi(), view(redirect), &text, e); });
+    return detail::take(text);
+  }
+
+  oca_oauth_flow *capi() const noexcept { return handle_.get(); }
+
+private:
+  detail::Handle<oca_oauth_flow, oca_oauth_flow_free> handle_;
+};
+
 /// Everything that belongs to one configuration. Movable; clone() copies the handle on purpose.
 class Engine {
 public:
@@ -169,6 +254,47 @@ public:
     oca_text *event = nullptr;
     detail::call([&](auto e) { return oca_engine_next_event(capi(), &event, e); });
     return event ? std::optional(detail::take(event)) : std::nullopt;
+  }
+
+  /// Lends a credential. May block for the refresh of a token.
+  Lease lease(const Wish &wish) const {
+    const auto text = [](std::string_view text) { return text.empty() ? oca_str{} : view(text); };
+    oca_lease_request request{};
+    request.struct_size = sizeof request;
+    request.provider = text(wish.provider);
+    request.model = text(wish.model);
+    request.agent = text(wish.agent);
+    request.session = text(wish.session);
+    request.profile = text(wish.profile);
+    request.extra_json = text(wish.extra_json);
+    request.flags = wish.flags;
+    oca_lease *handle = nullptr;
+    detail::call([&](auto e) { return oca_lease_acquire(capi(), &request, &handle, e); });
+    return Lease(handle);
+  }
+
+  /// Starts a login; see oca_oauth_begin() for the options.
+  Flow login(std::string_view provider, std::string_view options_json = "{}") const {
+    oca_oauth_flow *handle = nullptr;
+    detail::call([&](auto e) {
+      return oca_oauth_begin(capi(), view(provider), view(options_json), &handle, e);
+    });
+    return Flow(handle);
+  }
+
+  /// Models, credentials and how long they last, as JSON; an empty agent is the default agent.
+  std::string status(std::string_view agent = {}) const {
+    oca_text *text = nullptr;
+    const oca_str which = agent.empty() ? oca_str{} : view(agent);
+    detail::call([&](auto e) { return oca_status_json(capi(), which, &text, e); });
+    return detail::take(text);
+  }
+
+  /// The text with every known secret masked.
+  std::string redact(std::string_view text) const {
+    oca_text *shown = nullptr;
+    detail::call([&](auto e) { return oca_redact(capi(), view(text), &shown, e); });
+    return detail::take(shown);
   }
 
   /// Whatever happens, the decision says no unless the request may come in.

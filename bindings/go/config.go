@@ -21,6 +21,13 @@ type Config struct {
 	NoProcessEnv bool
 	// NoExec forbids providers to run programs.
 	NoExec bool
+	// NoNetwork forbids logins and refreshes to talk to providers.
+	NoNetwork bool
+	// ReadOnly creates and changes no file: the use of credentials is kept in memory.
+	ReadOnly bool
+	// Registry tells which settings of the program's own hold secrets: an object with rules,
+	// activate, deactivate, plugins and envNames; see docs/secrets.md of the project.
+	Registry json.RawMessage
 	// StrictEnv makes a missing ${VAR} an error.
 	StrictEnv bool
 	// RequireAccess makes missing access settings an error, as a server wants it.

@@ -14,7 +14,14 @@ const (
 	StatusConfig          Status = 2
 	StatusSecret          Status = 3
 	StatusNotFound        Status = 4
+	StatusNoCredential    Status = 5
+	StatusUnavailable     Status = 6
+	StatusOAuth           Status = 7
+	StatusNetwork         Status = 8
 	StatusTimeout         Status = 9
+	StatusIO              Status = 10
+	StatusStore           Status = 11
+	StatusWouldBlock      Status = 12
 	StatusUnsupported     Status = 14
 	StatusState           Status = 15
 	StatusPanic           Status = 99
@@ -28,6 +35,18 @@ var (
 	ErrSecret = &Error{Status: StatusSecret, Message: "a secret cannot be used"}
 	// ErrNotFound is a path or reference that does not exist.
 	ErrNotFound = &Error{Status: StatusNotFound, Message: "not found"}
+	// ErrNoCredentials is a provider for which there is no usable credential: somebody has to log in.
+	ErrNoCredentials = &Error{Status: StatusNoCredential, Message: "no credential"}
+	// ErrAllUnavailable says that all credentials have to rest, for [Error.RetryAfter].
+	ErrAllUnavailable = &Error{Status: StatusUnavailable, Message: "no credential can be used now"}
+	// ErrOAuth is a login or a refresh that was refused.
+	ErrOAuth = &Error{Status: StatusOAuth, Message: "the login was refused"}
+	// ErrNetwork is a provider that cannot be reached.
+	ErrNetwork = &Error{Status: StatusNetwork, Message: "the provider cannot be reached"}
+	// ErrStore is a store of profiles that is damaged.
+	ErrStore = &Error{Status: StatusStore, Message: "the profile store is damaged"}
+	// ErrState is a lease or a login that is past that.
+	ErrState = &Error{Status: StatusState, Message: "it is past that"}
 	// ErrUnsupported is something that this build cannot do.
 	ErrUnsupported = &Error{Status: StatusUnsupported, Message: "not supported by this build"}
 	// ErrClosed is the use of an engine or snapshot after Close.

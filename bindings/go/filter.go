@@ -6,22 +6,23 @@ import "strings"
 // lines instead of all.
 type filter struct {
 	generation uint64
-	// Folded names by their length.
-	names map[int][]string
-	// Whether there is a name of that length.
-	lengths  [128]bool
+	// Folded names by their length; the last place is for all that are longer.
+	names [64][]string
+	// The last bytes of the names of a length, one bit for each; most names fail here.
+	lasts    [64]uint64
 	prefixes []string
 }
 
 func newFilter(wanted string, generation uint64) *filter {
-	f := &filter{generation: generation, names: map[int][]string{}}
+	f := &filter{generation: generation}
 	for name := range strings.SplitSeq(wanted, ",") {
 		if prefix, ok := strings.CutSuffix(name, "*"); ok {
 			f.prefixes = append(f.prefixes, prefix)
 			continue
 		}
-		f.names[len(name)] = append(f.names[len(name)], name)
-		f.lengths[min(len(name), len(f.lengths)-1)] = true
+		place := min(len(name), len(f.names)-1)
+		f.names[place] = append(f.names[place], name)
+		f.lasts[place] |= lastBit(name)
 	}
 	return f
 }
@@ -33,19 +34,32 @@ func (f *filter) wants(name string) bool {
 			return true
 		}
 	}
-	if !f.lengths[min(len(name), len(f.lengths)-1)] {
+	place := min(len(name), len(f.names)-1)
+	if f.lasts[place]&lastBit(name) == 0 {
 		return false
 	}
-	for _, wanted := range f.names[len(name)] {
-		if folds(name, wanted) {
+	for _, wanted := range f.names[place] {
+		if len(name) == len(wanted) && folds(name, wanted) {
 			return true
 		}
 	}
 	return false
 }
 
-// folds compares a name with a folded one of the same length.
+// lastBit is one of 64 bits for the folded last byte of a name.
+func lastBit(name string) uint64 {
+	if name == "" {
+		return 1
+	}
+	return 1 << (fold[name[len(name)-1]] & 63)
+}
+
+// folds compares a name with a folded one of the same length. Names of one length often begin alike,
+// so the last byte tells them apart first.
 func folds(name, folded string) bool {
+	if last := len(name) - 1; last >= 0 && fold[name[last]] != folded[last] {
+		return false
+	}
 	for i := range len(name) {
 		if fold[name[i]] != folded[i] {
 			return false

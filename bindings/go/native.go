@@ -115,11 +115,19 @@ func apply(options *C.oca_options, config *Config) error {
 		}
 	}
 	for flag, on := range map[C.uint32_t]bool{
-		C.OCA_FLAG_INHERIT_ENV: !config.NoProcessEnv,
-		C.OCA_FLAG_ALLOW_EXEC:  !config.NoExec,
+		C.OCA_FLAG_INHERIT_ENV:   !config.NoProcessEnv,
+		C.OCA_FLAG_ALLOW_EXEC:    !config.NoExec,
+		C.OCA_FLAG_ALLOW_NETWORK: !config.NoNetwork,
+		C.OCA_FLAG_READ_ONLY:     config.ReadOnly,
 	} {
 		err := check(C.oca_options_set_flag(options, flag, C.bool(on), &failure), &failure)
 		if err != nil {
+			return err
+		}
+	}
+	if config.Registry != nil {
+		registry := view(string(config.Registry))
+		if err := check(C.oca_options_set_registry(options, registry, &failure), &failure); err != nil {
 			return err
 		}
 	}

@@ -21,12 +21,13 @@ mod sessions;
 mod snapshot;
 mod text;
 
-pub use config::{EnvOrigin, EnvView, Issue, Locations, Probe, Severity};
+pub use config::{EnvOrigin, EnvView, FallbackList, Issue, Locations, Probe, Severity};
 pub use engine::{
-    ApplyOptions, Attempt, AuditOptions, ChatReply, ClaudeCliDone, ConfigEdit, ConfigUpdate,
-    Engine, Event, Exhausted, Lease, LeaseRequest, LoginDone, LoginOptions, ModelChoice,
-    OauthToken, Options, PreflightReport, Proposal, RefResolver, RefreshFailure, RefreshRequest,
-    Refreshed, Refresher, ReloadReport, TokenLife, Verdict, WatchStamp, WatchStep, Watcher,
+    AddedAgent, ApplyOptions, Attempt, AuditOptions, ChatReply, ClaudeCliDone, ConfigEdit,
+    ConfigUpdate, CopyAuth, DeletedAgent, Engine, Event, Exhausted, Lease, LeaseRequest, LoginDone,
+    LoginOptions, ModelChoice, NewAgent, OauthToken, Options, PreflightReport, Proposal,
+    RefResolver, RefreshFailure, RefreshRequest, Refreshed, Refresher, ReloadReport, StoreCheck,
+    StoreFinding, StoreRepair, TokenLife, Verdict, WatchStamp, WatchStep, Watcher,
 };
 pub use error::{Class, Code, CodeInfo, Error, FailureScope, Kind, Reason, Result};
 pub use host::Host;

@@ -64,24 +64,27 @@ impl Snapshot {
     /// Every problem of the access settings.
     pub(crate) fn build(
         loaded: Loaded,
-        activated: Attempt,
+        mut activated: Attempt,
         parts: &AccessParts,
         previous: Option<&Self>,
     ) -> Result<Self> {
         let source = loaded.source;
         // What was complete once must stay so: a reload never closes the door for everybody.
         let required = parts.required || previous.is_some_and(|previous| previous.access_complete);
-        let (access, access_complete, access_problems) =
-            access(&source, &activated, parts, required)?;
+        let entries = std::mem::take(&mut activated.entries).into_iter();
+        let by_path: HashMap<Box<str>, Entry, RandomState> = entries
+            .map(|entry| (entry.path.to_string().into_boxed_str(), entry))
+            .collect();
+        let secret = |path: &str| {
+            let literal = activated.inactive_literals.get(path);
+            secret_input(by_path.get(path), literal)
+        };
+        let (access, access_complete, access_problems) = access(&source, &secret, parts, required)?;
         Ok(Self {
             generation: previous.map_or(1, |previous| previous.generation + 1),
             activated_at_ms: parts.clock.now_ms(),
             tree: source.tree,
-            by_path: activated
-                .entries
-                .into_iter()
-                .map(|entry| (entry.path.to_string().into_boxed_str(), entry))
-                .collect(),
+            by_path,
             by_ref: activated.by_ref.into_iter().collect(),
             inactive_literals: activated.inactive_literals,
             issues: source.issues,
@@ -250,6 +253,17 @@ impl Snapshot {
         self.redaction_hits
     }
 
+    /// Every secret of the generation, also those of settings that are not in use; some come twice.
+    pub(crate) fn each_secret(&self, visit: &mut dyn FnMut(&SecretText)) {
+        for entry in self.by_path.values() {
+            if let State::Ready(value) = &entry.state {
+                visit(&value.text);
+            }
+        }
+        self.by_ref.values().for_each(|value| visit(&value.text));
+        self.inactive_literals.values().for_each(visit);
+    }
+
     fn entry(&self, path: &str) -> Option<&Entry> {
         self.by_path.get(path).or_else(|| {
             // Another spelling of the path.
@@ -355,29 +369,27 @@ fn same_state(a: &State, b: &State) -> bool {
     }
 }
 
+/// A secret of the access settings: as it stands in the configuration, or from a reference.
+fn secret_input(entry: Option<&Entry>, inactive: Option<&SecretText>) -> SecretInput {
+    match (entry, inactive) {
+        (None, _) => SecretInput::Absent,
+        (_, Some(literal)) => SecretInput::Literal(literal.clone()),
+        (Some(entry), None) => match (&entry.state, entry.origin) {
+            (State::Ready(value), Origin::Literal) => SecretInput::Literal(value.text.clone()),
+            (State::Ready(value), _) => SecretInput::Reference(Some(value.text.clone())),
+            (State::Inactive(_), _) => SecretInput::Reference(None),
+        },
+    }
+}
+
 /// Compiles the access settings; also tells whether they are complete. Errors stop the load only
 /// where access is required: a program that only wants secrets must not fail for a missing token.
 fn access(
     source: &Source,
-    activated: &Attempt,
+    secret: &dyn Fn(&str) -> SecretInput,
     parts: &AccessParts,
     required: bool,
 ) -> Result<(AccessControl, bool, Vec<Problem>)> {
-    let secret = |path: &str| {
-        let entry = activated
-            .entries
-            .iter()
-            .find(|entry| entry.path.to_string() == path);
-        match (entry, activated.inactive_literals.get(path)) {
-            (None, _) => SecretInput::Absent,
-            (_, Some(literal)) => SecretInput::Literal(literal.clone()),
-            (Some(entry), None) => match (&entry.state, entry.origin) {
-                (State::Ready(value), Origin::Literal) => SecretInput::Literal(value.text.clone()),
-                (State::Ready(value), _) => SecretInput::Reference(Some(value.text.clone())),
-                (State::Inactive(_), _) => SecretInput::Reference(None),
-            },
-        }
-    };
     let variable = |name: &str| {
         source
             .env

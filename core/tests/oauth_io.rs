@@ -1,9 +1,4 @@
 //! A valid OAuth token costs a lease nothing that a key does not cost.
-#![expect(
-    clippy::unwrap_used,
-    reason = "helpers of tests stop when something is not as it should be"
-)]
-
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -114,4 +109,37 @@ fn a_lease_of_a_valid_token_adds_no_io() {
     // One look at whether the store has changed.
     assert!(token <= 100, "{token} calls for 100 leases");
     assert!(sim.requests().is_empty());
+}
+
+#[test]
+fn a_lost_default_login_is_replaced_by_that_of_the_same_person_only() {
+    for (email, expected) in [
+        ("me@example.com", Some("theirs")),
+        ("you@example.com", None),
+    ] {
+        let sim = Sim::new();
+        let login = |access: &str, expires: u64, email: &str| {
+            json!({
+                "type": "oauth", "provider": "openai-codex", "access": access, "refresh": "r",
+                "expires": expires, "accountId": "acc", "email": email,
+            })
+        };
+        let store = json!({"version": 1, "profiles": {
+            "openai-codex:default": login("old", T - 1, "me@example.com"),
+            "openai-codex:new": login("theirs", T + 86_400_000, email),
+        }});
+        sim.set_now_ms(T)
+            .env("HOME", "/home/user")
+            .dir("/home/user/.openclaw", 0o700)
+            .file(STORE, store.to_string(), 0o600)
+            .answer_json(400, r#"{"error":"invalid_grant"}"#);
+        let config = json!({"auth": {"profiles": {"openai-codex:default": {
+            "provider": "openai-codex", "mode": "oauth", "email": "Me@Example.com",
+        }}}});
+        let options = Options::new().with_host(sim.host()).config_value(config);
+        let engine = Engine::open(options).unwrap();
+        let token = engine.oauth_token(None, "openai-codex:default", 0, false);
+        let access = token.as_ref().map(|token| token.access.expose());
+        assert_eq!(access.ok(), expected, "{token:?}");
+    }
 }

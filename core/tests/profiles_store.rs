@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use openclaw_auth::host::sim::Sim;
 use openclaw_auth::{
-    CredentialKind, Engine, Lease, LeaseRequest, NewCredential, Options, ProfileMaterial, Reason,
-    RefreshFailure, RefreshRequest, Refreshed, Refresher, SecretText, Signal, Verdict,
+    Clear, CredentialKind, Engine, Lease, LeaseRequest, NewCredential, Options, ProfileMaterial,
+    Reason, RefreshFailure, RefreshRequest, Refreshed, Refresher, SecretText, Signal, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -117,6 +117,7 @@ fn xd_3_leftovers_of_dead_processes_go_and_others_stay() {
         ("99.aaaabbbbcccc", 7_200),
         ("77.aaaabbbbcccc", 7_200),
         ("98.aaaabbbbcccc", 60),
+        ("lock.97.aaaabbbbcccc", 7_200),
     ] {
         sim.set_now_ms(T - age_s * 1_000);
         sim.file(
@@ -252,7 +253,7 @@ fn full_disks_and_mounts_leave_the_old_store() {
 }
 
 #[test]
-fn unreadable_large_and_open_stores() {
+fn st_6_unreadable_large_and_open_stores() {
     let sim = with_store(&one_profile());
     sim.mode(STORE, 0o000);
     let error = open(&sim, json!({})).lease(&for_provider("a")).unwrap_err();
@@ -270,7 +271,7 @@ fn unreadable_large_and_open_stores() {
 }
 
 #[test]
-fn xd_14_a_migrated_folder_is_refused() {
+fn xd_14_and_st_5_a_migrated_folder_is_refused() {
     let sim = machine();
     sim.file(format!("{AGENT}/openclaw-agent.sqlite"), "x", 0o600);
     let engine = open(&sim, json!({}));
@@ -299,7 +300,7 @@ fn xd_16_and_17_links_and_owners_stay() {
 }
 
 #[test]
-fn xd_18_ten_thousand_successes_in_ten_seconds_are_two_writes_at_most() {
+fn xd_18_and_us_11_ten_thousand_successes_in_ten_seconds_are_two_writes_at_most() {
     let sim = with_store(&one_profile());
     let engine = open(&sim, json!({}));
     let mut writes = 0;
@@ -319,7 +320,7 @@ fn xd_18_ten_thousand_successes_in_ten_seconds_are_two_writes_at_most() {
 }
 
 #[test]
-fn xd_19_and_26_orders_and_removals() {
+fn xd_19_and_26_and_st_9_orders_and_removals() {
     let mut store = one_profile();
     store["order"] = json!({"A": ["a:1"], "b": ["b:1", " b:1 ", 7]});
     let sim = with_store(&store);
@@ -403,7 +404,7 @@ fn profiles_are_added_once_and_replaced_on_demand() {
 }
 
 #[test]
-fn xd_20_credentials_of_older_releases_are_taken_over() {
+fn xd_20_and_st_14_credentials_of_older_releases_are_taken_over() {
     let sim = machine();
     sim.file(
         format!("{AGENT}/auth.json"),
@@ -444,7 +445,7 @@ fn xd_20_credentials_of_older_releases_are_taken_over() {
 }
 
 #[test]
-fn xd_21_to_23_agents_are_isolated_unless_told_otherwise() {
+fn xd_21_to_23_and_st_12_to_13_agents_are_isolated_unless_told_otherwise() {
     let agents = json!({"list": [{"id": "main"}, {"id": "Work"}]});
     let work = "/home/user/.openclaw/agents/work/agent/auth-profiles.json";
     for (mode, own, expected) in [
@@ -512,7 +513,7 @@ fn a_store_that_disappears_is_not_made_again_from_memory() {
 }
 
 #[test]
-fn tr_10_what_another_process_writes_is_seen_at_once() {
+fn tr_10_and_st_10_what_another_process_writes_is_seen_at_once() {
     let mut store = one_profile();
     store["profiles"]["a:2"] = json!({"type": "api_key", "provider": "a", "key": "k2"});
     let sim = with_store(&store);
@@ -752,4 +753,120 @@ fn no_secret_shows_in_documents_and_debug_forms() {
     );
     assert!(!shown.contains("canary"), "{shown}");
     assert!(shown.contains("sk...89"));
+}
+
+#[test]
+fn a_store_cut_anywhere_is_refused_and_kept() {
+    let mut store = one_profile();
+    store["usageStats"]["a:1"] = json!({"lastUsed": 5, "errorCount": 1});
+    let whole = serde_json::to_string_pretty(&store).unwrap();
+    for end in 0..whole.len() {
+        let sim = machine();
+        let cut = whole.get(..end).unwrap();
+        sim.file(STORE, cut, 0o600);
+        let engine = open(&sim, json!({}));
+        let error = engine.lease(&for_provider("a")).unwrap_err();
+        assert_eq!(error.code().as_str(), "store_corrupt", "{end}");
+        let error = engine.add_profile(None, &key("a:2", "k")).unwrap_err();
+        assert_eq!(error.code().as_str(), "store_corrupt", "{end}");
+        assert_eq!(sim.text(STORE).unwrap(), cut);
+    }
+}
+
+#[test]
+fn files_of_other_programs_are_refused_and_kept() {
+    let database = b"SQLite format 3\0\x10\0\x01\x01".as_slice();
+    let utf_16 = b"\xff\xfe{\0}\0".as_slice();
+    for content in [
+        database,
+        utf_16,
+        b"\0\0\0\0",
+        b"null",
+        b"\"text\"",
+        b"{}",
+        b"{\"version\": 1, \"accounts\": {}}",
+        b"{\"version\": 1, \"profiles\": [1]}",
+        b"version: 1\nprofiles: {}\n",
+    ] {
+        let sim = machine();
+        sim.file(STORE, content, 0o600);
+        let engine = open(&sim, json!({}));
+        for error in [
+            engine.lease(&for_provider("a")).unwrap_err(),
+            engine.add_profile(None, &key("a:2", "k")).unwrap_err(),
+            engine.set_order(None, "a", None).unwrap_err(),
+            engine.clear_cooldown(None, None, Clear::All).unwrap_err(),
+            engine.remove_profile(None, "a:1").unwrap_err(),
+        ] {
+            assert_eq!(error.code().as_str(), "store_corrupt", "{content:?}");
+        }
+        assert_eq!(sim.content(STORE).unwrap(), content);
+    }
+}
+
+#[test]
+fn clocks_may_jump() {
+    // Back, while a window is open: it lasts as long as the time that is missing, and no longer
+    // than any window may.
+    let sim = with_store(&one_profile());
+    let engine = open(&sim, json!({}));
+    let _ = lease(&engine).fail(&LIMITED).unwrap();
+    sim.set_now_ms(T - 3_600_000);
+    assert!(engine.lease(&for_provider("a")).is_err());
+    sim.set_now_ms(T - 8 * 86_400_000);
+    assert_eq!(lease(&engine).candidate_id(), "a:1", "8 days are no window");
+    // Forward: over at once. Usage of the time before counts as usual.
+    let sim = with_store(&one_profile());
+    let engine = open(&sim, json!({}));
+    let _ = lease(&engine).fail(&LIMITED).unwrap();
+    sim.set_now_ms(T + 365 * 86_400_000);
+    lease(&engine).succeed(&[]).unwrap();
+    assert!(engine.flush());
+    let record = &stored(&sim)["usageStats"]["a:1"];
+    assert_eq!(record["lastUsed"], T + 365 * 86_400_000);
+    assert_eq!(record["cooldownUntil"], Value::Null);
+    // A lock from the future: that of a dead process is broken, that of a running one waited for.
+    for (pid, code) in [(99, None), (77, Some("store_locked"))] {
+        let sim = with_store(&one_profile());
+        sim.running(77, 5);
+        let lock = format!("{{\"pid\": {pid}, \"createdAt\": \"2100-01-01T00:00:00.000Z\"}}");
+        sim.file(format!("{STORE}.lock"), lock, 0o644);
+        let added = open(&sim, json!({})).add_profile(None, &key("a:2", "k"));
+        assert_eq!(added.err().map(|error| error.code().as_str()), code);
+    }
+}
+
+#[test]
+fn a_thousand_successes_a_second_are_written_every_ten_seconds() {
+    let sim = with_store(&one_profile());
+    let engine = open(&sim, json!({}));
+    let mut writes = 0;
+    let mut known = sim.meta(STORE).unwrap();
+    for _ in 0..35_000 {
+        lease(&engine).succeed(&[]).unwrap();
+        engine.flush_due();
+        sim.advance(Duration::from_millis(1));
+        let meta = sim.meta(STORE).unwrap();
+        writes += u32::from(meta != known);
+        known = meta;
+    }
+    assert_eq!(writes, 3, "at 10, 20 and 30 seconds");
+}
+
+#[test]
+fn giving_up_opens_the_window_and_lends_nothing() {
+    let sim = with_store(&one_profile());
+    let engine = open(&sim, json!({}));
+    let first = lease(&engine);
+    assert!(first.classify(&LIMITED).rotates_keys);
+    assert_eq!(engine.leases_out(), 1);
+    assert!(first.give_up(&LIMITED).unwrap().rotates_keys);
+    assert_eq!(engine.leases_out(), 0);
+    assert_eq!(
+        first.give_up(&LIMITED).unwrap_err().code().as_str(),
+        "lease_finished"
+    );
+    let error = engine.lease(&for_provider("a")).unwrap_err();
+    assert_eq!(error.code().as_str(), "all_unavailable");
+    assert!(!stored(&sim)["usageStats"]["a:1"].is_null());
 }

@@ -469,3 +469,25 @@ fn reasons_name_the_setting_that_decides() {
         ]
     );
 }
+
+#[test]
+fn a_provider_that_does_not_exist_is_no_fault_of_the_reference() {
+    let options = Options::new()
+        .config_value(json!({}))
+        .env([("HOME", "/nonexistent")]);
+    let engine = Engine::open(options).unwrap();
+    let labels = ["env:nobody:A", "env:default:A"];
+    let scopes: Vec<Value> = engine
+        .resolve(&labels)
+        .into_iter()
+        .map(|answer| answer.unwrap_err().details()["failures"][0].clone())
+        .map(|failure| json!([failure["scope"], failure["provider"], failure["refs"]]))
+        .collect();
+    assert_eq!(
+        json!(scopes),
+        json!([
+            ["provider", "nobody", ["env:nobody:A"]],
+            ["ref", "default", ["env:default:A"]],
+        ])
+    );
+}

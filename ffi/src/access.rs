@@ -25,6 +25,9 @@ pub const OCA_CONNECTION_WEBSOCKET: u32 = 1;
 
 /// oca_request.flags: the program itself terminated TLS on this connection.
 pub const OCA_REQUEST_TLS: u32 = 1;
+/// oca_request.flags: the server has merged repeated lines and look-alike names before (WSGI, CGI).
+/// The decision is the same: a user with a comma in it is refused anyway, unless it is listed.
+pub const OCA_REQUEST_FOLDED: u32 = 2;
 
 /// oca_decision.flags: the peer is on this host and nobody seems to be behind it.
 pub const OCA_DECISION_LOCAL_DIRECT: u32 = 1;

@@ -8,7 +8,7 @@ use std::ptr;
 use std::slice;
 use std::sync::Arc;
 
-use auth::{Code, Error};
+use auth::{Code, Error, SecretText};
 use serde_json::{Map, Value};
 
 use crate::error::{oca_error, oca_status};
@@ -133,6 +133,15 @@ impl<'c> Call<'c> {
         unsafe { handle.as_ref() }
     }
 
+    /// Another share of what a handle points to.
+    pub(crate) fn share<T>(self, handle: *const T, name: &str) -> Result<Arc<T>> {
+        self.borrow(handle, name)?;
+        // SAFETY: not NULL, so a handle that was made by `Arc::into_raw` and is still alive.
+        unsafe { Arc::increment_strong_count(handle) };
+        // SAFETY: the share that was just counted.
+        Ok(unsafe { Arc::from_raw(handle) })
+    }
+
     /// What a handle for exclusive use points to.
     pub(crate) fn borrow_mut<T>(self, handle: *mut T, name: &str) -> Result<&'c mut T> {
         // SAFETY: the promise of `self`: NULL or valid, and used by nobody else during the call.
@@ -230,12 +239,14 @@ impl<'c> Call<'c> {
         Ok(unsafe { slice::from_raw_parts_mut(buf.cast(), cap) })
     }
 
-    /// An output struct, set to zeros. The pointer is not NULL and its size is big enough.
-    pub(crate) fn cleared<T: Grows>(self, out: *mut T) -> &'c mut T {
-        // SAFETY: the promise of `self` for a place of that size.
-        unsafe { out.write_bytes(0, 1) };
-        // SAFETY: just written, and zeros are valid by the contract of `Grows`.
-        unsafe { &mut *out }
+    /// An output struct of the caller, with its size checked.
+    pub(crate) fn place<T: Grows>(self, out: *mut T, name: &str) -> Result<Place<'c, T>> {
+        // Only the size is looked at: the rest need not have been written yet.
+        let size = *self.borrow(out.cast::<usize>().cast_const(), name)?;
+        match size < size_of::<T>() {
+            true => Err(invalid(name, Reason::NoStructSize)),
+            false => Ok(Place(out, PhantomData)),
+        }
     }
 
     /// A struct that can grow: a shorter one is filled up with zeros, a longer one is accepted if
@@ -259,6 +270,24 @@ impl<'c> Call<'c> {
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), copy.as_mut_ptr().cast(), known) };
         // SAFETY: by the contract of `Grows`, zeros and whatever a caller wrote are valid.
         Ok(unsafe { copy.assume_init() })
+    }
+}
+
+/// Where an output struct goes. It is as big as the struct, and nobody else uses it.
+pub(crate) struct Place<'c, T>(*mut T, PhantomData<&'c mut T>);
+
+impl<'c, T: Grows> Place<'c, T> {
+    pub(crate) fn put(self, value: T) {
+        // SAFETY: `Call::place` has checked pointer and size, by the promise of the call.
+        unsafe { self.0.write(value) };
+    }
+
+    /// Sets it to zeros.
+    pub(crate) fn clear(self) -> &'c mut T {
+        // SAFETY: `Call::place` has checked pointer and size, by the promise of the call.
+        unsafe { self.0.write_bytes(0, 1) };
+        // SAFETY: just written, and zeros are valid by the contract of `Grows`.
+        unsafe { &mut *self.0 }
     }
 }
 
@@ -319,7 +348,10 @@ pub(crate) fn document(value: Value) -> *mut oca_text {
         }
         other => other,
     };
-    into_handle(oca_text::new(&versioned.to_string()))
+    // Some documents hold a secret, so the text moves into the one that is wiped.
+    into_handle(oca_text::from_secret(SecretText::new(
+        versioned.to_string(),
+    )))
 }
 
 /// A view of a static text.

@@ -3,11 +3,13 @@
 use std::ptr;
 use std::sync::Arc;
 
-use auth::{AuditOptions, Code, Engine, Error, Options, Proposal};
+use auth::{AuditOptions, Code, Engine, Error, Options, Proposal, Registry};
 
-use crate::boundary::{Reason, Result, document, invalid, read, release, run};
+use crate::boundary::{Reason, Result, document, into_handle, invalid, read, release, run};
 use crate::error::{oca_error, oca_status};
-use crate::options::{ManualClock, OCA_FLAG_ALLOW_EXEC, oca_options};
+use crate::host::ManualClock;
+use crate::json::parse;
+use crate::options::{OCA_FLAG_ALLOW_EXEC, oca_options};
 use crate::text::{oca_str, oca_text};
 
 /// oca_engine_health(): the active secrets are current.
@@ -148,6 +150,64 @@ pub unsafe extern "C" fn oca_engine_preflight(
                 .map_or_else(Proposal::current, Proposal::text);
             let proposal = proposal.allow_exec(allows_exec(flags)?);
             *out = document(engine.core.preflight(&proposal).to_json());
+            Ok(())
+        })
+    }
+}
+
+/// Exchanges what the host has registered; see oca_options_set_registry(). It counts from the next
+/// reload.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oca_engine_set_registry(
+    engine: *const oca_engine,
+    json: oca_str,
+    err: *mut *mut oca_error,
+) -> oca_status {
+    // SAFETY: the caller keeps the contract of the header.
+    unsafe {
+        run(err, |call| {
+            let engine = call.borrow(engine, "engine")?;
+            let registry = parse(call.need(json, "json")?, "json")?;
+            engine.core.set_registry(Registry::from_json(&registry)?);
+            Ok(())
+        })
+    }
+}
+
+/// The text with every secret masked that the engine knows: of the configuration, of the stores
+/// that were used, and credentials that were lent. For texts that go into logs.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oca_redact(
+    engine: *const oca_engine,
+    text: oca_str,
+    out: *mut *mut oca_text,
+    err: *mut *mut oca_error,
+) -> oca_status {
+    // SAFETY: the caller keeps the contract of the header.
+    unsafe {
+        run(err, |call| {
+            let out = call.out(out, "out")?;
+            let engine = call.borrow(engine, "engine")?;
+            let shown = engine.core.redact(call.need(text, "text")?);
+            *out = into_handle(oca_text::new(&shown));
+            Ok(())
+        })
+    }
+}
+
+/// Writes the use of credentials that waits for the store: call it before the program ends, or
+/// from a timer. *out says whether nothing is left. Blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oca_engine_flush(
+    engine: *const oca_engine,
+    out: *mut bool,
+    err: *mut *mut oca_error,
+) -> oca_status {
+    // SAFETY: the caller keeps the contract of the header.
+    unsafe {
+        run(err, |call| {
+            let engine = call.borrow(engine, "engine")?;
+            *call.borrow_mut(out, "out")? = engine.core.flush();
             Ok(())
         })
     }

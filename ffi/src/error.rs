@@ -54,19 +54,101 @@ use oca_status as S;
 impl oca_status {
     /// The status under which an error of the core travels.
     pub(crate) fn of(error: &Error) -> Self {
-        match error.code() {
-            Code::ClockNotManual => Self::OCA_ERR_UNSUPPORTED,
-            Code::InternalError | Code::Panic => Self::OCA_ERR_PANIC,
-            Code::SecretPathUnknown | Code::SecretRefNotInSnapshot => Self::OCA_ERR_NOT_FOUND,
-            _ => match error.class() {
-                Class::Secret => Self::OCA_ERR_SECRET,
-                Class::Internal => Self::OCA_ERR_INVALID_ARGUMENT,
-                // Opening is refused for settings of each of these parts.
-                _ => Self::OCA_ERR_CONFIG,
-            },
+        let code = error.code();
+        let row = STATUSES.iter().find(|(_, codes)| codes.contains(&code));
+        row.map_or_else(|| Self::of_class(error.class()), |(status, _)| *status)
+    }
+
+    /// The status of most codes of a class.
+    fn of_class(class: Class) -> Self {
+        match class {
+            Class::Internal => Self::OCA_ERR_INVALID_ARGUMENT,
+            Class::Oauth => Self::OCA_ERR_OAUTH,
+            Class::Routing => Self::OCA_ERR_NO_CREDENTIAL,
+            Class::Secret => Self::OCA_ERR_SECRET,
+            Class::Store => Self::OCA_ERR_IO,
+            // Opening is refused for settings of each of the other parts.
+            _ => Self::OCA_ERR_CONFIG,
         }
     }
 }
+
+/// Codes whose status is not that of their class.
+const STATUSES: &[(oca_status, &[Code])] = &[
+    (
+        S::OCA_ERR_INVALID_ARGUMENT,
+        &[
+            Code::RuleInvalid,
+            Code::DirectiveInvalid,
+            Code::ModelNotAllowed,
+            Code::ModelUnrecognized,
+            Code::ProfileProviderMismatch,
+            Code::OauthSetupTokenInvalid,
+        ],
+    ),
+    (
+        S::OCA_ERR_CONFIG,
+        &[Code::NoDefaultModel, Code::OauthProviderInvalid],
+    ),
+    (S::OCA_ERR_SECRET, &[Code::UnresolvedRef]),
+    (
+        S::OCA_ERR_NOT_FOUND,
+        &[
+            Code::SecretPathUnknown,
+            Code::SecretRefNotInSnapshot,
+            Code::ProfileNotFound,
+            Code::LeaseUnknown,
+            Code::UnknownAgent,
+            Code::OauthUnknownProvider,
+            Code::OauthExternalCliMissing,
+        ],
+    ),
+    (S::OCA_ERR_UNAVAILABLE, &[Code::AllUnavailable]),
+    (
+        S::OCA_ERR_OAUTH,
+        &[Code::RefreshFailed, Code::RefreshUnavailable],
+    ),
+    (
+        S::OCA_ERR_NETWORK,
+        &[
+            Code::OauthNetwork,
+            Code::OauthTls,
+            Code::OauthProviderUnavailable,
+        ],
+    ),
+    (
+        S::OCA_ERR_TIMEOUT,
+        &[
+            Code::OauthTimeout,
+            Code::OauthCallbackTimeout,
+            Code::OauthRefreshContention,
+        ],
+    ),
+    (
+        S::OCA_ERR_IO,
+        &[Code::OauthStoreWriteFailed, Code::RefreshUnpersistable],
+    ),
+    (
+        S::OCA_ERR_STORE,
+        &[
+            Code::StoreCorrupt,
+            Code::StoreLegacyShape,
+            Code::StoreSqliteMigrated,
+            Code::StoreTooLarge,
+        ],
+    ),
+    (S::OCA_ERR_UNSUPPORTED, &[Code::ClockNotManual]),
+    (
+        S::OCA_ERR_STATE,
+        &[
+            Code::LeaseFinished,
+            Code::ProfileExists,
+            Code::ModelListChanged,
+            Code::OauthLoginCancelled,
+        ],
+    ),
+    (S::OCA_ERR_PANIC, &[Code::InternalError, Code::Panic]),
+];
 
 /// Name of a status, for example "OCA_ERR_CONFIG"; "OCA_ERR_UNKNOWN" for a number that this
 /// library does not know. Static.

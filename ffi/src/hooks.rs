@@ -9,7 +9,8 @@ use std::net::IpAddr;
 
 use crate::boundary::{Reason, invalid, read, run};
 use crate::error::{oca_error, oca_status};
-use crate::options::{OwnAddresses, oca_options};
+use crate::host::OwnAddresses;
+use crate::options::oca_options;
 use crate::text::oca_str;
 
 /// Panics inside the fence: of a fallible function when `err` is not NULL, else of an accessor.

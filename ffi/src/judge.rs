@@ -12,8 +12,8 @@ use auth::{Code, Engine, Error};
 use crate::access::{
     OCA_CONNECTION_HTTP, OCA_CONNECTION_WEBSOCKET, OCA_DECISION_CHALLENGE,
     OCA_DECISION_HIDE_REASON, OCA_DECISION_LOCAL_DIRECT, OCA_IP_SIZE, OCA_METHOD_NONE,
-    OCA_METHOD_PASSWORD, OCA_METHOD_TOKEN, OCA_METHOD_TRUSTED_PROXY, OCA_REQUEST_TLS, oca_decision,
-    oca_header, oca_request, unknown,
+    OCA_METHOD_PASSWORD, OCA_METHOD_TOKEN, OCA_METHOD_TRUSTED_PROXY, OCA_REQUEST_FOLDED,
+    OCA_REQUEST_TLS, oca_decision, oca_header, oca_request, unknown,
 };
 use crate::boundary::{Call, Reason, Result, fenced, fixed, invalid, run};
 use crate::error::oca_status;
@@ -31,16 +31,7 @@ pub(crate) unsafe fn written(
     body: impl for<'c> FnOnce(Call<'c>, &mut oca_decision) -> Result<()>,
 ) -> oca_status {
     let body = |call: Call<'_>| {
-        if decision.is_null() {
-            return Err(invalid("decision", Reason::Null));
-        }
-        // Only the size is looked at: the rest need not have been written yet.
-        if *call.borrow(decision.cast::<usize>().cast_const(), "decision")?
-            < size_of::<oca_decision>()
-        {
-            return Err(invalid("decision", Reason::NoStructSize));
-        }
-        let decision = call.cleared(decision);
+        let decision = call.place(decision, "decision")?.clear();
         decision.struct_size = size_of::<oca_decision>();
         decision.refuse(Code::InternalError, 500);
         match fenced(|| body(call, decision)) {
@@ -214,7 +205,7 @@ pub(crate) fn kind_of(kind: u32) -> Result<ConnectionKind> {
 }
 
 pub(crate) fn tls_of(flags: u32) -> Result<bool> {
-    match flags & !OCA_REQUEST_TLS {
+    match flags & !(OCA_REQUEST_TLS | OCA_REQUEST_FOLDED) {
         0 => Ok(flags & OCA_REQUEST_TLS != 0),
         _ => Err(unknown("flags")),
     }
@@ -228,7 +219,14 @@ pub(crate) fn credentials<'c>(
 }
 
 fn check_name(bytes: &[u8]) -> Result<()> {
-    if !bytes.is_ascii() && str::from_utf8(bytes).is_err() {
+    // One bit tells both NUL and whatever is not ASCII, without a branch for each byte.
+    let bits = bytes
+        .iter()
+        .fold(0, |bits, byte| bits | byte | byte.wrapping_sub(1));
+    if bits & 0x80 == 0 {
+        return Ok(());
+    }
+    if str::from_utf8(bytes).is_err() {
         return Err(invalid("header name", Reason::NotUtf8));
     }
     match bytes.contains(&0) {
@@ -317,31 +315,37 @@ pub(crate) fn unpack<'c>(bytes: &'c [u8], lens: &'c [u32]) -> Result<Facts<'c>> 
 }
 
 /// Cuts the next text off; `None` when it is absent.
+#[inline]
 fn next<'c>(rest: &mut &'c [u8], len: u32) -> Result<Option<&'c [u8]>> {
     if len == ABSENT {
         return Ok(None);
     }
-    let cut = usize::try_from(len)
-        .ok()
-        .and_then(|len| rest.split_at_checked(len));
-    let (text, after) = cut.ok_or_else(|| invalid("lens", Reason::TooLong))?;
-    *rest = after;
+    let text = cut(rest, len).ok_or_else(|| invalid("lens", Reason::TooLong))?;
     Ok(Some(text))
+}
+
+/// The next `len` bytes, if there are so many.
+#[inline]
+fn cut<'c>(rest: &mut &'c [u8], len: u32) -> Option<&'c [u8]> {
+    let (text, after) = rest.split_at_checked(usize::try_from(len).ok()?)?;
+    *rest = after;
+    Some(text)
 }
 
 impl Headers for PackedLines<'_> {
     fn each<'h>(&'h self, visit: &mut dyn FnMut(&'h str, &'h [u8])) {
         let mut rest = self.bytes;
         for [name, value] in self.lens {
-            // `unpack` has shown that none fails.
-            let (Ok(Some(name)), Ok(value)) = (next(&mut rest, *name), next(&mut rest, *value))
-            else {
+            let Some(name) = cut(&mut rest, *name) else {
                 return;
             };
-            let Ok(name) = str::from_utf8(name) else {
-                return;
+            let value = match *value {
+                ABSENT => &[],
+                value => cut(&mut rest, value).unwrap_or_default(),
             };
-            visit(name, value.unwrap_or_default());
+            // SAFETY: `unpack` has read every name as UTF-8, and nobody may change it meanwhile.
+            let name = unsafe { str::from_utf8_unchecked(name) };
+            visit(name, value);
         }
     }
 }

@@ -16,9 +16,17 @@ pub mod engine;
 pub mod error;
 #[cfg(feature = "test-hooks")]
 pub mod hooks;
+mod host;
+mod json;
 mod judge;
+pub mod lease;
+pub mod oauth;
 pub mod options;
+pub mod outcome;
+pub mod profiles;
+pub mod sessions;
 pub mod snapshot;
+pub mod status;
 #[cfg(test)]
 mod tests;
 pub mod text;

@@ -1,21 +1,18 @@
 //! Settings of an engine.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use auth::access::{AuthMethod, Overrides};
-use auth::host::{Clock, Host, Interfaces, Processes, RunError, RunOutput, RunRequest};
-use auth::{Code, Error, Options, SecretText};
-use serde_json::Value;
+use auth::host::{Clock, Host};
+use auth::{Options, Registry, SecretText};
 use zeroize::Zeroizing;
 
 use crate::boundary::{Reason, Result, free, into_handle, invalid, run};
 use crate::error::{oca_error, oca_status};
+use crate::host::{ManualClock, NoNetwork, NoPrograms, OwnAddresses, ReadOnly};
+use crate::json::{Fields, parse};
 use crate::text::oca_str;
 
 /// For oca_options_set_flag(): the engine sees the environment of the process, read once in
@@ -23,6 +20,11 @@ use crate::text::oca_str;
 pub const OCA_FLAG_INHERIT_ENV: u32 = 1;
 /// For oca_options_set_flag(): providers of the kind "exec" may run programs. On by default.
 pub const OCA_FLAG_ALLOW_EXEC: u32 = 2;
+/// For oca_options_set_flag(): logins and refreshes may talk to providers. On by default.
+pub const OCA_FLAG_ALLOW_NETWORK: u32 = 4;
+/// For oca_options_set_flag(): no file is created or changed. Credentials are lent and their use is
+/// kept in memory; whatever has to be stored fails with "store_read_only". Off by default.
+pub const OCA_FLAG_READ_ONLY: u32 = 8;
 
 /// Settings for oca_engine_open(). One thread at a time.
 pub struct oca_options {
@@ -31,6 +33,9 @@ pub struct oca_options {
     env: BTreeMap<String, Option<Zeroizing<String>>>,
     inherit_env: bool,
     allow_exec: bool,
+    allow_network: bool,
+    read_only: bool,
+    registry: Registry,
     manual_clock: Option<u64>,
     further: Further,
     pub(crate) own_addresses: Option<OwnAddresses>,
@@ -61,6 +66,9 @@ impl oca_options {
             env: BTreeMap::new(),
             inherit_env: false,
             allow_exec: true,
+            allow_network: true,
+            read_only: false,
+            registry: Registry::new(),
             manual_clock: None,
             further: Further::default(),
             own_addresses: None,
@@ -90,6 +98,13 @@ impl oca_options {
         if !self.allow_exec {
             host.processes = Arc::new(NoPrograms);
         }
+        if !self.allow_network {
+            host.http = Arc::new(NoNetwork);
+        }
+        if self.read_only {
+            host.files = Arc::new(ReadOnly(host.files));
+            host.locks = Arc::new(ReadOnly(host.locks));
+        }
         if let Some(own) = &self.own_addresses {
             host.interfaces = Arc::new(own.clone());
         }
@@ -105,6 +120,7 @@ impl oca_options {
         if let Some(folder) = &self.state_dir {
             options = options.state_dir(folder);
         }
+        options = options.registry(self.registry.clone());
         (self.further.apply(options).with_host(host), clock)
     }
 }
@@ -128,152 +144,34 @@ impl Further {
 
     /// Takes the settings of a JSON object over, all or none.
     fn read(&mut self, json: &str) -> Result<()> {
-        let mut next = Self {
-            overrides: self.overrides.clone(),
-            ..*self
-        };
-        for (key, value) in object(json_value(json)?, "")? {
-            let flag = || value.as_bool().ok_or_else(|| wrong(&key, "true or false"));
-            match key.as_str() {
-                "strictEnv" => next.strict_env = Some(flag()?),
-                "requireAccess" => next.require_access = Some(flag()?),
-                "runExecAlways" => next.run_exec_always = Some(flag()?),
-                "deadlineMs" => {
-                    let ms = value.as_u64().ok_or_else(|| wrong(&key, "milliseconds"))?;
-                    next.deadline_ms = Some(ms);
-                }
-                "access" => read_access(&mut next.overrides, value)?,
-                _ => return Err(unknown(&key)),
-            }
+        let mut fields = Fields::of(Some(json), "json")?;
+        let mut access = fields.object("access")?;
+        let mut overrides = self.overrides.clone();
+        let mode = access.word("mode", "a mode of gateway.auth.mode", AuthMethod::from_word)?;
+        overrides.mode = mode.or(overrides.mode);
+        let secret = |text: Option<String>| text.map(SecretText::new);
+        overrides.token = secret(access.text("token")?).or(overrides.token);
+        overrides.password = secret(access.text("password")?).or(overrides.password);
+        if let Some(port) = access.number("port")? {
+            let port = u16::try_from(port).map_err(|_| access.wrong("port", "a port number"))?;
+            overrides.port = Some(port);
         }
+        access.end()?;
+        let next = Self {
+            strict_env: fields.flag("strictEnv")?.or(self.strict_env),
+            require_access: fields.flag("requireAccess")?.or(self.require_access),
+            run_exec_always: fields.flag("runExecAlways")?.or(self.run_exec_always),
+            deadline_ms: fields.number("deadlineMs")?.or(self.deadline_ms),
+            overrides,
+        };
+        fields.end()?;
         *self = next;
         Ok(())
     }
 }
 
-fn read_access(overrides: &mut Overrides, value: Value) -> Result<()> {
-    for (key, value) in object(value, "access")? {
-        let path = format!("access.{key}");
-        let text = || value.as_str().ok_or_else(|| wrong(&path, "a text"));
-        match key.as_str() {
-            "mode" => {
-                let mode = AuthMethod::from_word(text()?);
-                let mode = mode.ok_or_else(|| wrong(&path, "a mode of gateway.auth.mode"))?;
-                overrides.mode = Some(mode);
-            }
-            "token" => overrides.token = Some(SecretText::new(text()?.to_owned())),
-            "password" => overrides.password = Some(SecretText::new(text()?.to_owned())),
-            "port" => {
-                let port = value.as_u64().and_then(|port| u16::try_from(port).ok());
-                overrides.port = Some(port.ok_or_else(|| wrong(&path, "a port number"))?);
-            }
-            _ => return Err(unknown(&path)),
-        }
-    }
-    Ok(())
-}
-
-/// Most bytes of a JSON argument.
-const MAX_JSON: usize = 1 << 20;
-
-fn json_value(json: &str) -> Result<Value> {
-    if json.len() > MAX_JSON {
-        return Err(invalid("json", Reason::TooLong));
-    }
-    // Depth is bounded before parsing: the parser itself has no limit here.
-    let depth = json
-        .bytes()
-        .filter(|byte| matches!(byte, b'{' | b'['))
-        .count();
-    if depth > 128 {
-        return Err(invalid("json", Reason::TooLong));
-    }
-    // The parser's own message could quote a secret.
-    serde_json::from_str(json).map_err(|_| wrong("json", "a JSON object"))
-}
-
-fn object(value: Value, path: &str) -> Result<serde_json::Map<String, Value>> {
-    match value {
-        Value::Object(fields) => Ok(fields),
-        _ => Err(wrong(
-            if path.is_empty() { "json" } else { path },
-            "an object",
-        )),
-    }
-}
-
-fn wrong(path: &str, expected: &str) -> Error {
-    Error::new(
-        Code::InvalidArgument,
-        format!("settings: `{path}` must be {expected}"),
-    )
-    .with("argument", "json")
-    .with("reason", "unknown_value")
-    .with("path", path)
-}
-
-/// The name of an unknown key is not repeated in the message when it could be anything.
-fn unknown(path: &str) -> Error {
-    invalid("json", Reason::UnknownField).with("path", path.chars().take(64).collect::<String>())
-}
-
-/// A clock that stands still until it is moved.
-pub(crate) struct ManualClock {
-    start_ms: u64,
-    passed_ms: AtomicU64,
-}
-
-impl ManualClock {
-    fn new(start_ms: u64) -> Self {
-        Self {
-            start_ms,
-            passed_ms: AtomicU64::new(0),
-        }
-    }
-
-    pub(crate) fn advance(&self, ms: u64) {
-        self.passed_ms.fetch_add(ms, Ordering::Relaxed);
-    }
-}
-
-impl Clock for ManualClock {
-    fn now_ms(&self) -> u64 {
-        self.start_ms
-            .saturating_add(self.passed_ms.load(Ordering::Relaxed))
-    }
-
-    fn monotonic(&self) -> Duration {
-        Duration::from_millis(self.passed_ms.load(Ordering::Relaxed))
-    }
-
-    fn sleep(&self, duration: Duration) {
-        self.advance(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
-    }
-}
-
-/// Runs nothing.
-struct NoPrograms;
-
-impl Processes for NoPrograms {
-    fn run(&self, _: &RunRequest) -> std::result::Result<RunOutput, RunError> {
-        Err(RunError::Spawn("EPERM".to_owned()))
-    }
-}
-
-/// Addresses of this host as a test gives them; `None` when they cannot be found out.
-#[derive(Clone)]
-pub(crate) struct OwnAddresses(pub(crate) Option<Vec<IpAddr>>);
-
-impl Interfaces for OwnAddresses {
-    fn addresses(&self) -> io::Result<Vec<IpAddr>> {
-        self.0
-            .clone()
-            .ok_or_else(|| io::ErrorKind::PermissionDenied.into())
-    }
-}
-
-/// New settings: an empty configuration, no inherited environment, exec providers allowed. Free
-/// them with oca_options_free().
+/// New settings: an empty configuration, no inherited environment, exec providers and network
+/// allowed, writable. Free them with oca_options_free().
 #[unsafe(no_mangle)]
 #[must_use]
 pub extern "C" fn oca_options_new() -> *mut oca_options {
@@ -387,6 +285,8 @@ pub unsafe extern "C" fn oca_options_set_flag(
             match flag {
                 OCA_FLAG_INHERIT_ENV => options.inherit_env = on,
                 OCA_FLAG_ALLOW_EXEC => options.allow_exec = on,
+                OCA_FLAG_ALLOW_NETWORK => options.allow_network = on,
+                OCA_FLAG_READ_ONLY => options.read_only = on,
                 _ => return Err(invalid("flag", Reason::UnknownValue)),
             }
             Ok(())
@@ -426,6 +326,27 @@ pub unsafe extern "C" fn oca_options_set_json(
         run(err, |call| {
             let options = call.borrow_mut(options, "options")?;
             options.further.read(call.need(json, "json")?)
+        })
+    }
+}
+
+/// Tells which settings of the host's own hold secrets, from a JSON object: rules (a list of
+/// {id, pattern, owner, when, inactiveReason, ancestorRule, expected, shape, refPattern, flags}),
+/// activate and deactivate (lists of {pattern, reason, when}), plugins (an object of true, false
+/// and null) and envNames (lists of names by provider). docs/secrets.md describes rules and
+/// conditions. oca_engine_set_registry() changes it later.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oca_options_set_registry(
+    options: *mut oca_options,
+    json: oca_str,
+    err: *mut *mut oca_error,
+) -> oca_status {
+    // SAFETY: the caller keeps the contract of the header.
+    unsafe {
+        run(err, |call| {
+            let options = call.borrow_mut(options, "options")?;
+            options.registry = Registry::from_json(&parse(call.need(json, "json")?, "json")?)?;
+            Ok(())
         })
     }
 }

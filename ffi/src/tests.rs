@@ -7,6 +7,8 @@ use std::ptr;
 use crate::access::*;
 use crate::engine::*;
 use crate::error::*;
+use crate::lease::*;
+use crate::oauth::*;
 use crate::options::*;
 use crate::snapshot::*;
 use crate::text::*;
@@ -18,17 +20,16 @@ const HEADER: &str = include_str!("../../include/openclaw_auth.h");
 #[test]
 fn constants_keep_their_values() {
     for (name, value) in [
-        ("OCA_ABI_VERSION", 1),
-        ("OCA_FLAG_INHERIT_ENV", 1),
-        ("OCA_FLAG_ALLOW_EXEC", 2),
-        ("OCA_HEALTH_OK", 0),
-        ("OCA_HEALTH_DEGRADED", 1),
         ("OCA_USER_SIZE", 520),
         ("OCA_IP_SIZE", 48),
         ("OCA_HEADER_NAME_SIZE", 136),
+        ("OCA_CHECK_OK", 0),
+        ("OCA_CHECK_EXPIRED", 1),
+        ("OCA_CHECK_EXPIRING", 2),
         ("OCA_CONNECTION_HTTP", 0),
         ("OCA_CONNECTION_WEBSOCKET", 1),
         ("OCA_REQUEST_TLS", 1),
+        ("OCA_REQUEST_FOLDED", 2),
         ("OCA_DECISION_LOCAL_DIRECT", 1),
         ("OCA_DECISION_CHALLENGE", 2),
         ("OCA_DECISION_HIDE_REASON", 4),
@@ -36,6 +37,49 @@ fn constants_keep_their_values() {
         ("OCA_METHOD_TOKEN", 1),
         ("OCA_METHOD_PASSWORD", 2),
         ("OCA_METHOD_TRUSTED_PROXY", 3),
+        ("OCA_HEALTH_OK", 0),
+        ("OCA_HEALTH_DEGRADED", 1),
+        ("OCA_LEASE_NO_REFRESH", 4),
+        ("OCA_LEASE_NO_ENV", 8),
+        ("OCA_LEASE_NEW_SESSION", 16),
+        ("OCA_LEASE_STATE_ISSUED", 1),
+        ("OCA_LEASE_STATE_SETTLED", 3),
+        ("OCA_CREDENTIAL_API_KEY", 1),
+        ("OCA_CREDENTIAL_TOKEN", 2),
+        ("OCA_CREDENTIAL_OAUTH", 3),
+        ("OCA_CREDENTIAL_AWS_SDK", 4),
+        ("OCA_CREDENTIAL_NONE", 5),
+        ("OCA_VERDICT_DONE", 0),
+        ("OCA_VERDICT_RETRY", 1),
+        ("OCA_VERDICT_EXHAUSTED", 3),
+        ("OCA_FLAG_INHERIT_ENV", 1),
+        ("OCA_FLAG_ALLOW_EXEC", 2),
+        ("OCA_FLAG_ALLOW_NETWORK", 4),
+        ("OCA_FLAG_READ_ONLY", 8),
+        ("OCA_OUTCOME_OK", 0),
+        ("OCA_OUTCOME_CLASSIFY", 1),
+        ("OCA_OUTCOME_RATE_LIMIT", 2),
+        ("OCA_OUTCOME_OVERLOADED", 3),
+        ("OCA_OUTCOME_BILLING", 4),
+        ("OCA_OUTCOME_AUTH", 5),
+        ("OCA_OUTCOME_AUTH_PERMANENT", 6),
+        ("OCA_OUTCOME_TIMEOUT", 7),
+        ("OCA_OUTCOME_SERVER_ERROR", 8),
+        ("OCA_OUTCOME_NETWORK", 9),
+        ("OCA_OUTCOME_FORMAT", 10),
+        ("OCA_OUTCOME_MODEL_NOT_FOUND", 11),
+        ("OCA_OUTCOME_SESSION_EXPIRED", 12),
+        ("OCA_OUTCOME_CONTEXT_OVERFLOW", 13),
+        ("OCA_OUTCOME_CANCELLED", 14),
+        ("OCA_OUTCOME_UNKNOWN", 15),
+        ("OCA_TRANSPORT_NONE", 0),
+        ("OCA_TRANSPORT_TIMEOUT", 1),
+        ("OCA_TRANSPORT_CONNECT", 2),
+        ("OCA_TRANSPORT_DNS", 3),
+        ("OCA_TRANSPORT_TLS", 4),
+        ("OCA_TRANSPORT_RESET", 5),
+        ("OCA_TRANSPORT_CANCELLED", 6),
+        ("OCA_ABI_VERSION", 1),
     ] {
         let line = format!("#define {name} {value}\n");
         assert!(HEADER.contains(&line), "{line}");
@@ -88,6 +132,8 @@ fn handles_cross_threads_as_the_header_says() {
     shared::<oca_error>();
     shared::<oca_text>();
     moved::<oca_options>();
+    moved::<oca_lease>();
+    moved::<oca_oauth_flow>();
 }
 
 fn text(view: oca_str) -> String {

@@ -49,6 +49,10 @@ impl oca_text {
     pub(crate) fn new(text: &str) -> Self {
         Self(SecretText::new(text.to_owned()))
     }
+
+    pub(crate) fn from_secret(secret: SecretText) -> Self {
+        Self(secret)
+    }
 }
 
 /// The bytes of an owned text; absent for NULL. Lives as long as the text.

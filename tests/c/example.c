@@ -1,4 +1,5 @@
-/* Opens a configuration, judges a request and reads a secret.
+/* Opens a configuration, judges a request, and makes an upstream call with a leased key, turning to
+ * the next key when the first is at its limit.
  *
  *   cc example.c $(pkg-config --cflags --libs openclaw_auth) -o example
  */
@@ -7,9 +8,7 @@
 
 static const char *const CONFIG =
     "{ gateway: { trustedProxies: ['10.0.0.1'], auth: { mode: 'trusted-proxy',"
-    "    trustedProxy: { userHeader: 'x-forwarded-user' } } },"
-    "  models: { providers: { openai: {"
-    "    apiKey: { source: 'env', provider: 'default', id: 'OPENAI_API_KEY' } } } } }";
+    "    trustedProxy: { userHeader: 'x-forwarded-user' } } } }";
 
 static int fail(const char *what, oca_error *err) {
   fprintf(stderr, "%s: %s: %s\n", what, oca_error_code(err).ptr, oca_error_message(err).ptr);
@@ -17,42 +16,41 @@ static int fail(const char *what, oca_error *err) {
   return 1;
 }
 
-static void judge(const oca_engine *engine, const char *remote) {
-  oca_header headers[1] = {{oca_cstr("X-Forwarded-User"), oca_cstr("nick@example.com")}};
-  oca_request request = {0};
-  request.struct_size = sizeof request;
-  request.remote = oca_cstr(remote);
-  request.headers = headers;
-  request.headers_len = 1;
-  oca_decision decision = {0};
-  decision.struct_size = sizeof decision;
-  if (oca_authorize(engine, &request, &decision) != OCA_OK)
-    printf("%s: the call is wrong\n", remote);
-  else if (decision.allowed)
-    printf("%s: %s may come in\n", remote, decision.user);
-  else
-    printf("%s: %u %s (%s)\n", remote, decision.http_status, decision.code.ptr,
-           decision.reason.ptr);
-}
+/* Stands for the provider: the first key is at its limit. */
+static uint32_t send_with(oca_str key) { return key.ptr[key.len - 1] == '1' ? 429 : 200; }
 
 int main(void) {
   oca_error *err = NULL;
   oca_engine *engine = NULL;
   oca_options *options = oca_options_new();
   if (oca_options_set_config_text(options, oca_cstr(CONFIG), &err) ||
-      oca_options_set_env(options, oca_cstr("OPENAI_API_KEY"), oca_cstr("sk-example"), &err) ||
+      oca_options_set_env(options, oca_cstr("OPENAI_API_KEYS"), oca_cstr("sk-1,sk-2"), &err) ||
+      oca_options_set_flag(options, OCA_FLAG_READ_ONLY, true, &err) ||
       oca_engine_open(options, &engine, &err))
     return fail("open", err);
   oca_options_free(options);
 
-  judge(engine, "10.0.0.1:4711");
-  judge(engine, "203.0.113.9:4711");
+  oca_header headers[] = {{oca_cstr("X-Forwarded-User"), oca_cstr("nick@example.com")}};
+  oca_request request = {.struct_size = sizeof request, .remote = oca_cstr("10.0.0.1:4711"),
+                         .headers = headers, .headers_len = 1};
+  oca_decision decision = {.struct_size = sizeof decision};
+  if (oca_authorize(engine, &request, &decision) == OCA_OK)
+    printf("allowed=%u user=%s\n", decision.allowed, decision.user);
 
-  const oca_snapshot *snapshot = oca_engine_snapshot(engine);
-  oca_str key;
-  if (oca_snapshot_secret(snapshot, oca_cstr("models.providers.openai.apiKey"), &key) == OCA_OK)
-    printf("the key has %zu bytes\n", key.len);
-  oca_snapshot_free(snapshot);
+  oca_lease *lease = NULL;
+  oca_lease_request want = {.struct_size = sizeof want, .provider = oca_cstr("openai")};
+  if (oca_lease_acquire(engine, &want, &lease, &err))
+    return fail("lease", err);
+  oca_verdict verdict = {.struct_size = sizeof verdict, .kind = OCA_VERDICT_RETRY};
+  while (verdict.kind == OCA_VERDICT_RETRY) {
+    uint32_t status = send_with(oca_lease_secret(lease));
+    printf("%s: %u\n", oca_lease_source(lease).ptr, status);
+    oca_outcome outcome = {.struct_size = sizeof outcome, .http_status = status,
+                           .kind = status == 200 ? OCA_OUTCOME_OK : OCA_OUTCOME_CLASSIFY};
+    if (oca_lease_report(lease, &outcome, &verdict, &err))
+      return fail("report", err);
+  }
+  oca_lease_free(lease);
   oca_engine_free(engine);
   return 0;
 }

@@ -149,9 +149,9 @@ static void structs(void) {
   request.kind = 2;
   CHECK(oca_authorize(engine, &request, &decision) == INVALID && !decision.allowed);
   request.kind = OCA_CONNECTION_WEBSOCKET;
-  request.flags = 2;
+  request.flags = 4;
   CHECK(oca_authorize(engine, &request, &decision) == INVALID && !decision.allowed);
-  request.flags = OCA_REQUEST_TLS;
+  request.flags = OCA_REQUEST_TLS | OCA_REQUEST_FOLDED;
   CHECK(oca_authorize(engine, &request, &decision) == OCA_OK);
   request.headers_len = 1;
   CHECK(oca_authorize(engine, &request, &decision) == INVALID);

@@ -47,5 +47,36 @@ int main() {
     CHECK(error.details().find("\"line\":2") != std::string::npos && *error.what());
     CHECK(error.retry_after_ms() == 0);
   }
+
+  oca::Options lending;
+  lending.env("OPENAI_API_KEYS", "sk-one-0123,sk-two-4567").flag(OCA_FLAG_READ_ONLY, true);
+  oca::Engine lender = oca::Engine::open(lending);
+  oca::Wish wish;
+  wish.provider = "openai";
+  oca::Lease lease = lender.lease(wish);
+  CHECK(lease.secret() == "sk-one-0123" && lease.kind() == OCA_CREDENTIAL_API_KEY);
+  oca_verdict verdict = lease.send([](const oca::Lease &now) {
+    oca_outcome outcome{};
+    outcome.struct_size = sizeof outcome;
+    outcome.kind = now.attempt() == 1 ? OCA_OUTCOME_CLASSIFY : OCA_OUTCOME_OK;
+    outcome.http_status = now.attempt() == 1 ? 429 : 200;
+    return outcome;
+  });
+  CHECK(verdict.kind == OCA_VERDICT_DONE && lease.secret().empty() && lease.attempt() == 2);
+  CHECK(!lease.exhausted() && lender.redact("sk-two-4567") != "sk-two-4567");
+  CHECK(lender.status().find("\"agentId\"") != std::string::npos);
+  try {
+    wish.provider = "nobody";
+    lender.lease(wish);
+    CHECK(!"thrown");
+  } catch (const oca::Error &error) {
+    CHECK(error.status() == OCA_ERR_NO_CREDENTIAL && error.code() == "no_credentials");
+  }
+  try {
+    lender.login("nobody");
+    CHECK(!"thrown");
+  } catch (const oca::Error &error) {
+    CHECK(error.code() == "oauth_unknown_provider");
+  }
   return summary();
 }

@@ -1,4 +1,4 @@
-/* Eight threads judge and read while one reloads: every view is one generation.
+/* Eight threads judge, read and lease while one reloads: every view is one generation.
  *
  *   threads [seconds]
  */
@@ -23,6 +23,29 @@ static void config_of(unsigned number, char *text, size_t size) {
            host, number, number);
 }
 
+/* Lends the key of some generation and reports. */
+static int lends(const oca_engine *own) {
+  oca_lease *lease;
+  oca_lease_request request;
+  oca_outcome outcome;
+  oca_verdict verdict;
+  memset(&request, 0, sizeof request);
+  request.struct_size = sizeof request;
+  request.provider = oca_cstr("a");
+  request.session = oca_cstr("s");
+  memset(&outcome, 0, sizeof outcome);
+  outcome.struct_size = sizeof outcome;
+  verdict.struct_size = sizeof verdict;
+  if (oca_lease_acquire(own, &request, &lease, NULL))
+    return 0;
+  oca_str secret = oca_lease_secret(lease);
+  int holds = secret.len > 4 && !memcmp(secret.ptr, "key-", 4) &&
+              !oca_lease_report(lease, &outcome, &verdict, NULL) &&
+              verdict.kind == OCA_VERDICT_DONE;
+  oca_lease_free(lease);
+  return holds;
+}
+
 static void *reader(void *unused) {
   (void)unused;
   oca_header user = header("X-User", "nick");
@@ -45,6 +68,7 @@ static void *reader(void *unused) {
     holds &= decision.allowed == ((decision.generation % 250 + 1) == 77);
     holds &= decision.generation >= last;
     last = decision.generation;
+    holds &= lends(own);
     oca_engine_free(own);
     atomic_fetch_add(&wrong, !holds);
     atomic_fetch_add(&rounds, 1);

@@ -110,6 +110,17 @@ impl AccessControl {
             .map(Admitted::into_identity)
     }
 
+    /// Judges somebody again who has been let in, by the rules that hold now. Nothing is counted
+    /// as an attempt: the caller did not try anything, the settings have changed.
+    ///
+    /// # Errors
+    ///
+    /// The denial.
+    pub fn authorize_again(&self, request: &AccessRequest<'_>) -> Result<Identity, Denied> {
+        self.guarded(Some(request), Now::Again(&*self.clock))
+            .map(Admitted::into_identity)
+    }
+
     /// How callers are authenticated.
     pub fn mode(&self) -> AuthMethod {
         self.policy.mode
@@ -278,7 +289,7 @@ impl AccessControl {
     ) -> Result<Admitted<'r>, Denied> {
         let admitted = self.admitted(facts, codes.method);
         let right = secret.map(|secret| secret.digest().matches(&configured));
-        let Some(limits) = &self.policy.limits else {
+        let Some(limits) = self.policy.limits.as_ref().filter(|_| now.is_attempt()) else {
             return match right {
                 Some(true) => Ok(admitted),
                 Some(false) => Err(Denied::new(codes.mismatch)),
@@ -438,6 +449,8 @@ const SHARED_SECRET: &str = "shared-secret";
 /// The moment of a decision. The clock is asked only when a rule needs it.
 #[derive(Clone, Copy)]
 pub(super) enum Now<'c> {
+    /// For somebody who has been let in before.
+    Again(&'c dyn Clock),
     Ask(&'c dyn Clock),
     At(Duration),
 }
@@ -445,9 +458,14 @@ pub(super) enum Now<'c> {
 impl Now<'_> {
     pub(super) fn get(self) -> Duration {
         match self {
-            Self::Ask(clock) => clock.monotonic(),
+            Self::Again(clock) | Self::Ask(clock) => clock.monotonic(),
             Self::At(now) => now,
         }
+    }
+
+    /// Whether the decision is about somebody who tries to come in.
+    fn is_attempt(self) -> bool {
+        !matches!(self, Self::Again(_))
     }
 
     pub(super) fn millis(self) -> u64 {

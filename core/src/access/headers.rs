@@ -218,7 +218,7 @@ impl HeaderPlan {
             if entry.lower.last().is_none_or(|own| fold(*own) != last) {
                 continue;
             }
-            if name == &*entry.lower || name.eq_ignore_ascii_case(&entry.lower) {
+            if name.eq_ignore_ascii_case(&entry.lower) {
                 self.found(slots, entry, value);
             } else if let Some(slot) = entry.security
                 && is_alias(name, &entry.lower)

@@ -382,6 +382,28 @@ fn limits_survive_a_reload_and_can_be_switched_off() {
 }
 
 #[test]
+fn whoever_is_judged_again_has_not_tried_anything() {
+    let before = control(&by_token(
+        &json!({"auth": {"rateLimit": {"maxAttempts": 1}}}),
+    ));
+    let wrong = vec![("Authorization", "Bearer of the token before")];
+    for _ in 0..3 {
+        let denied = before.authorize_again(&request("203.0.113.9", &wrong));
+        assert_eq!(denied.unwrap_err().code().as_str(), "token_mismatch");
+    }
+    let right = format!("Bearer {TOKEN}");
+    let right = vec![("Authorization", right.as_str())];
+    assert_eq!(outcome(&before, "203.0.113.9", &right), "token");
+    assert_eq!(outcome(&before, "203.0.113.9", &wrong), "token_mismatch");
+    assert_eq!(outcome(&before, "203.0.113.9", &right), "rate_limited");
+    assert!(
+        before
+            .authorize_again(&request("203.0.113.9", &right))
+            .is_ok()
+    );
+}
+
+#[test]
 fn penalty_grows_for_callers_on_this_host() {
     let control = control(&by_token(&json!({})));
     let headers = vec![("Authorization", "Bearer wrong")];

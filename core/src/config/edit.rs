@@ -208,12 +208,12 @@ fn is_same(one: &str, other: &str, aliases: &Aliases) -> bool {
 }
 
 /// The object behind a key; made when it is missing or something else.
-fn child<'a>(map: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
+pub(super) fn child<'a>(map: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
     child_object(map.entry(key).or_insert(Value::Null))
 }
 
 #[expect(clippy::panic, reason = "an object has been put there just before")]
-fn child_object(slot: &mut Value) -> &mut Map<String, Value> {
+pub(super) fn child_object(slot: &mut Value) -> &mut Map<String, Value> {
     if !slot.is_object() {
         *slot = Value::Object(Map::new());
     }

@@ -81,7 +81,7 @@ impl EnvView {
             .filter(|value| !value.expose().trim().is_empty())
     }
 
-    fn text(&self, name: &str) -> Option<&SecretText> {
+    pub(crate) fn text(&self, name: &str) -> Option<&SecretText> {
         match self.added.get(name) {
             Some((value, _)) => Some(value),
             None => self.process.get(name),
@@ -129,23 +129,22 @@ impl EnvView {
         all.into_iter()
     }
 
-    /// Variables whose names start with a prefix, sorted by name, each with its effective value.
-    pub(crate) fn with_prefix<'a>(&'a self, prefix: &'a str) -> Vec<(&'a str, &'a str)> {
+    /// Variables whose names start with a prefix, in no particular order, each with its effective
+    /// value.
+    pub(crate) fn with_prefix<'a>(
+        &'a self,
+        prefix: &'a str,
+    ) -> impl Iterator<Item = (&'a str, &'a SecretText)> {
         let process = self.process.iter();
         let process = process
             .map(|(name, value)| (name.as_str(), value))
-            .filter(|(name, _)| name.starts_with(prefix))
+            .filter(move |(name, _)| name.starts_with(prefix))
             .filter(|(name, _)| self.added.is_empty() || !self.added.contains_key(*name));
         let added = self.added.iter();
         let added = added
             .map(|(name, (value, _))| (name.as_str(), value))
-            .filter(|(name, _)| name.starts_with(prefix));
-        let mut found: Vec<(&str, &str)> = process
-            .chain(added)
-            .map(|(name, value)| (name, value.expose()))
-            .collect();
-        found.sort_unstable_by_key(|(name, _)| *name);
-        found
+            .filter(move |(name, _)| name.starts_with(prefix));
+        process.chain(added)
     }
 
     /// Adds a variable unless an earlier source has it. A `.env` never replaces a name, even an

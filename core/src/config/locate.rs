@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn agent_ids_become_folder_names() {
+    fn st_2_agent_ids_become_folder_names() {
         for (id, expected) in [
             ("Work", "work"),
             ("", "main"),

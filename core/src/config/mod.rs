@@ -7,6 +7,7 @@
 mod blocklist;
 mod dotenv;
 mod edit;
+mod edit_models;
 mod env;
 mod extension;
 mod include;
@@ -20,6 +21,11 @@ mod substitute;
 
 pub(crate) use dotenv::parse as parse_dotenv;
 pub(crate) use edit::{ProfileEntry, hides, name_profile, set_default_model, use_claude_cli};
+pub use edit_models::FallbackList;
+pub(crate) use edit_models::{
+    add_agent, add_bindings, remove_agent, remove_alias, select_model, set_alias, set_fallbacks,
+    unname_profile,
+};
 pub use env::{EnvOrigin, EnvView};
 pub use issue::{Issue, Severity};
 pub use locate::Locations;

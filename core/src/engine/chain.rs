@@ -38,7 +38,7 @@ pub(super) struct Issued {
 }
 
 /// One model of a request.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) provider: String,
     pub(super) model: Option<String>,
@@ -214,11 +214,17 @@ impl Router {
         let mut steps: Vec<Step> = Vec::with_capacity(request.models.len());
         for text in request.models {
             match routes.models.step(text, agent) {
-                Some(step) => steps.push(Step {
-                    provider: step.model.provider,
-                    model: Some(step.model.model),
-                    profile: step.profile.or_else(|| profile.clone()),
-                }),
+                Some(step) => {
+                    let step = Step {
+                        provider: step.model.provider,
+                        model: Some(step.model.model),
+                        profile: step.profile.or_else(|| profile.clone()),
+                    };
+                    // Under another name it would be asked a second time.
+                    if !steps.contains(&step) {
+                        steps.push(step);
+                    }
+                }
                 None => self.notices.lock().push(Notice {
                     code: Code::FallbackUnresolved,
                     message: "a model of the chain cannot be resolved".to_owned(),

@@ -148,6 +148,29 @@ impl Engine {
         Ok(self.choices(&routes, &view, &profiles.agent, &rows, &entry))
     }
 
+    /// The model that a text names: an alias, the id of a model that one provider lists,
+    /// `provider/model`, or any other id, which then is one of the default provider.
+    ///
+    /// # Errors
+    ///
+    /// `model_unrecognized`, `no_default_model`, `unknown_agent`.
+    pub fn resolve_model(&self, agent: Option<&str>, text: &str) -> Result<ModelRef> {
+        let routes = self.router.routes();
+        let profiles = self.router.agent(&routes, agent)?;
+        routes.models.resolve(text, &profiles.agent)
+    }
+
+    /// The model that is used when nothing else is chosen.
+    ///
+    /// # Errors
+    ///
+    /// `no_default_model`, `model_unrecognized`, `unknown_agent`.
+    pub fn default_model(&self, agent: Option<&str>) -> Result<ModelRef> {
+        let routes = self.router.routes();
+        let profiles = self.router.agent(&routes, agent)?;
+        routes.models.default_model(&profiles.agent)
+    }
+
     /// The models of a fallback chain: `provider/model`, perhaps with `@profile`.
     ///
     /// # Errors
@@ -257,7 +280,7 @@ impl Engine {
             .collect()
     }
 
-    fn availability(&self, routes: &Routes, view: &View, model: &ModelRef) -> String {
+    pub(super) fn availability(&self, routes: &Routes, view: &View, model: &ModelRef) -> String {
         let now = self.host.clock.now_ms();
         let query = OrderQuery {
             provider: &model.provider,
@@ -312,6 +335,21 @@ fn select(
         source: PinSource::User,
         compaction_count: None,
     });
+}
+
+impl ChatReply {
+    /// The JSON form of every language: `directive` (`list`, `pick`, `reset`, `select`, `show` or
+    /// `status`), `rest`, `session` and the fields of the view.
+    pub fn to_json(&self) -> Value {
+        let mut map = serde_json::Map::new();
+        map.insert("directive".to_owned(), self.directive.as_str().into());
+        map.insert("rest".to_owned(), self.rest.as_str().into());
+        map.insert("session".to_owned(), self.session.to_json());
+        if let Value::Object(view) = &self.view {
+            map.extend(view.clone());
+        }
+        Value::Object(map)
+    }
 }
 
 impl ModelChoice {

@@ -94,6 +94,18 @@ impl Engine {
             .map(|(edit, _)| edit)
     }
 
+    /// Takes a profile out of `auth.profiles` and of every order in the configuration file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::name_profile_in_config`].
+    pub fn unname_profile_in_config(&self, profile_id: &str) -> Result<ConfigEdit> {
+        let snippet = json!({"auth": {"profiles": {}}});
+        let mut change = |tree: &mut Value| config::unname_profile(tree, profile_id);
+        self.edit_config_file(&mut change, &snippet, false)
+            .map(|(edit, _)| edit)
+    }
+
     /// Makes a model the default of all agents, keeping its fallbacks.
     ///
     /// # Errors
@@ -155,7 +167,7 @@ impl Engine {
         }
     }
 
-    fn edit_config_file(
+    pub(super) fn edit_config_file(
         &self,
         change: &mut dyn FnMut(&mut Value),
         snippet: &Value,
@@ -236,11 +248,11 @@ fn edit(
     before: &Value,
     after: &Value,
 ) -> std::result::Result<(), NotEditable> {
-    let (Value::Object(old), Value::Object(new)) = (before, after) else {
-        return match before == after {
-            true => Ok(()),
-            false => editor.set(path, after),
-        };
+    let (old, new) = match (before, after) {
+        (Value::Object(old), Value::Object(new)) => (old, new),
+        (Value::Array(old), Value::Array(new)) => return edit_items(editor, path, old, new),
+        _ if before == after => return Ok(()),
+        _ => return editor.set(path, after),
     };
     for key in old.keys().filter(|key| !new.contains_key(*key)) {
         path.push(key.clone());
@@ -256,4 +268,62 @@ fn edit(
         path.pop();
     }
     Ok(())
+}
+
+/// Takes items out of an array and puts others behind it, where that is all that has changed;
+/// otherwise the array is written anew.
+fn edit_items(
+    editor: &mut Editor,
+    path: &mut Vec<String>,
+    old: &[Value],
+    new: &[Value],
+) -> std::result::Result<(), NotEditable> {
+    let mut rest = new;
+    let mut gone = Vec::new();
+    for (index, item) in old.iter().enumerate() {
+        match rest.split_first() {
+            Some((first, behind)) if first == item => rest = behind,
+            _ => gone.push(index),
+        }
+    }
+    let kept = old.len() - gone.len();
+    if kept == 0 && !old.is_empty() {
+        return editor.set(path, &Value::from(new));
+    }
+    for index in gone.into_iter().rev() {
+        path.push(index.to_string());
+        editor.remove(path)?;
+        path.pop();
+    }
+    rest.iter().try_for_each(|item| editor.push(path, item))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays_keep_what_stays_of_them() {
+        let text = "{\n  // the team\n  list: [\n    { id: 'a' }, // first\n    { id: 'b' },\n  ],\n  one: ['x'], none: [],\n}\n";
+        let before = parse_json5(text).unwrap().value;
+        for (after, expected) in [
+            (
+                json!({"list": [{"id": "a"}, {"id": "b"}, {"id": "c"}], "one": ["x", "y"], "none": ["z"]}),
+                "{\n  // the team\n  list: [\n    { id: 'a' }, // first\n    { id: 'b' },\n    { id: \"c\" },\n  ],\n  one: ['x', \"y\"], none: [ \"z\" ],\n}\n",
+            ),
+            (
+                json!({"list": [{"id": "a"}], "one": [], "none": []}),
+                "{\n  // the team\n  list: [\n    { id: 'a' }, // first\n  ],\n  one: [], none: [],\n}\n",
+            ),
+            (
+                json!({"list": [{"id": "b"}, {"id": "a"}], "one": ["x"], "none": []}),
+                "{\n  // the team\n  list: [\n    // first\n    { id: 'b' },\n    { id: \"a\" },\n  ],\n  one: ['x'], none: [],\n}\n",
+            ),
+        ] {
+            let mut editor = Editor::new(text);
+            edit(&mut editor, &mut Vec::new(), &before, &after).unwrap();
+            assert_eq!(parse_json5(editor.text()).unwrap().value, after);
+            assert_eq!(editor.text(), expected);
+        }
+    }
 }

@@ -95,7 +95,10 @@ impl Event {
     /// How urgent it is, in the words of loggers: `info` or `warn`.
     pub fn level(&self) -> &'static str {
         match self.code {
-            Code::SecretsReloaderDegraded => "warn",
+            Code::SecretsReloaderDegraded
+            | Code::OauthRefreshFailed
+            | Code::OauthSignInFailed
+            | Code::OauthTokensRescued => "warn",
             _ => "info",
         }
     }

@@ -97,6 +97,7 @@ pub struct Lease {
     id: LeaseId,
     chain_id: LeaseId,
     attempt: u64,
+    generation: u64,
     pub(super) issued: Arc<Issued>,
 }
 
@@ -243,6 +244,7 @@ impl Lease {
             id,
             chain_id: *chain.id.get_or_insert(id),
             attempt: chain.leases,
+            generation: chain.routes.snapshot.generation(),
             issued: Arc::clone(&issued),
         };
         let ttl = chain.routes.routing.lease_ttl_ms;
@@ -274,6 +276,13 @@ impl Lease {
     /// Number of the lease in its chain, from 1.
     pub fn attempt(&self) -> u64 {
         self.attempt
+    }
+
+    /// Generation of the configuration that it was chosen by. A caller who takes the provider's
+    /// address from a snapshot compares this with that of the snapshot: a key must not go to an
+    /// address that it was not configured for.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Candidate, such as `anthropic:work` or `env:OPENAI_API_KEYS#2`.
@@ -411,6 +420,25 @@ impl Lease {
         self.router.failed(entry, signal)
     }
 
+    /// Reports that the request failed and that nothing else will be tried for it, and says what
+    /// the failure means. As [`Lease::fail`], but no credential is looked for. May block: a window
+    /// that opens is written.
+    ///
+    /// # Errors
+    ///
+    /// `lease_finished` when an outcome was reported before.
+    pub fn give_up(&self, signal: &Signal<'_>) -> Result<Classification> {
+        let entry = self.take()?;
+        Ok(self.router.given_up(&entry, signal))
+    }
+
+    /// What a failure would mean, without reporting it. Provider and model of the signal are
+    /// filled in.
+    pub fn classify(&self, signal: &Signal<'_>) -> Classification {
+        self.router
+            .classify(&self.router.routes().routing, &self.issued, signal)
+    }
+
     /// Gives the credential back without a verdict, as dropping does. Never fails.
     pub fn release(&self) {
         if let Some(entry) = self.router.leases.lock().take(self.id) {
@@ -486,6 +514,12 @@ impl LeaseTable {
 
     pub(super) fn take(&mut self, id: LeaseId) -> Option<Outstanding> {
         self.out.remove(&id)
+    }
+
+    pub(super) fn each_secret(&self, visit: &mut dyn FnMut(&SecretText)) {
+        self.out
+            .values()
+            .for_each(|entry| visit(&entry.issued.secret));
     }
 
     pub(super) fn len(&self) -> usize {

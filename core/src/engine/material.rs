@@ -168,8 +168,13 @@ impl Router {
             force,
             wait_ms: chain.routes.routing.refresh_wait_ms,
         };
-        refresher
-            .refresh(&request)
+        let refreshed = refresher.refresh(&request);
+        {
+            let mut counts = self.refreshes.lock();
+            let [worked, failed] = counts.entry(provider.clone()).or_default();
+            *(if refreshed.is_ok() { worked } else { failed }) += 1;
+        }
+        refreshed
             .map(|fresh| Material {
                 secret: fresh.access,
                 expires: fresh.expires,

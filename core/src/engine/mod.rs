@@ -1,19 +1,23 @@
 //! The facade: open a configuration, read secrets, decide about requests, reload.
 
+mod agents;
 mod chain;
 mod chat;
 mod config_file;
 mod events;
 mod lease;
 mod material;
+mod models;
 mod oauth;
 mod options;
 mod preflight;
 mod profiles;
+mod redact;
 mod refresh;
 mod report;
 mod routes;
 mod scene;
+mod store;
 mod tools;
 mod trial;
 mod watch;
@@ -34,6 +38,7 @@ use crate::host::{Cancel, Host};
 use crate::secrets::{self, ActivateOptions, Diagnostic, ProviderReport, Registry, Rules};
 use crate::snapshot::{AccessParts, Changes, Snapshot};
 
+pub use agents::{AddedAgent, CopyAuth, DeletedAgent, NewAgent};
 pub use chat::{ChatReply, ModelChoice};
 pub use config_file::{ClaudeCliDone, ConfigEdit, ConfigUpdate};
 pub use events::Event;
@@ -47,6 +52,7 @@ pub use preflight::{PreflightReport, Proposal};
 pub use refresh::{RefreshFailure, RefreshRequest, Refreshed, Refresher, TokenLife};
 use routes::Router;
 pub(crate) use scene::{Key, KeySource, Scene};
+pub use store::{StoreCheck, StoreFinding, StoreRepair};
 pub use tools::{ApplyOptions, AuditOptions, RefResolver};
 pub use watch::{WatchStamp, WatchStep, Watcher};
 
@@ -311,6 +317,7 @@ impl Engine {
         for agent in self.router.opened_agents() {
             notices.append(&mut agent.take_notices());
         }
+        notices.append(&mut self.oauth.take_notices());
         let mut events = self.events.lock();
         for notice in notices {
             events.push(Event::noticed(now, generation, notice));

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Engine;
 use super::refresh::{RefreshFailure, RefreshRequest, Refreshed, Refresher, TokenLife};
-use super::routes::Router;
+use super::routes::{Router, Routes};
 use crate::config::EnvOrigin;
 use crate::error::{Code, Error, Reason, Result};
 use crate::host::Host;
@@ -17,7 +17,7 @@ use crate::oauth::{
     Fresh, Identity, Job, Journal, LoginFlow, Newcomer, Scene, SignedIn, Source, Validity, Want,
     Window, choose_profile_id, external_program, fresh_credential,
 };
-use crate::profiles::{AgentProfiles, Clear, Document, Kind};
+use crate::profiles::{AgentProfiles, Clear, Document, Kind, Notice, Profile, View};
 use crate::snapshot::Snapshot;
 use crate::text::SecretText;
 
@@ -130,6 +130,10 @@ impl OauthParts {
         })
     }
 
+    pub(super) fn take_notices(&self) -> Vec<Notice> {
+        self.refresher.take_notices()
+    }
+
     pub(super) fn replace(&self, snapshot: &Snapshot) {
         self.scene.store(Arc::new(scene(snapshot)));
     }
@@ -141,6 +145,24 @@ impl OauthParts {
             router: Arc::downgrade(router),
         };
         *router.refresher.write() = Some(Arc::new(built_in));
+    }
+
+    /// The result, or that of the twin when the login itself is lost.
+    fn or_twin(
+        &self,
+        fresh: Result<Fresh>,
+        profiles: &AgentProfiles,
+        twin: impl FnOnce() -> Result<Option<String>>,
+        wait: Duration,
+    ) -> Result<Fresh> {
+        let error = match fresh {
+            Err(error) if error.code() == Code::OauthReauthRequired => error,
+            other => return other,
+        };
+        match twin()? {
+            Some(twin) => self.ensure(profiles, &twin, Want::Valid(0), wait),
+            None => Err(error),
+        }
     }
 
     fn ensure(
@@ -158,6 +180,30 @@ impl OauthParts {
         };
         self.refresher.ensure(&self.scene.load(), &job)
     }
+}
+
+/// The profile that older releases called `<provider>:default`, under the name that it has now:
+/// an OAuth profile of the same provider and of the person whom the configuration names for it.
+/// Never one of somebody else.
+fn twin(routes: &Routes, view: &View, profile_id: &str) -> Option<String> {
+    let provider = profile_id.strip_suffix(":default")?;
+    let mut configured = routes.routing.profiles.iter();
+    let (_, configured) = configured.find(|(id, _)| id == profile_id)?;
+    let email = configured.email.as_deref()?.trim();
+    if configured.mode != "oauth" || email.is_empty() {
+        return None;
+    }
+    let is_twin = |profile: &&Arc<Profile>| {
+        let of = profile.credential.email.as_deref().map(str::trim);
+        profile.id != profile_id
+            && profile.credential.kind == Kind::OAuth
+            && routes.normal(&profile.credential.provider) == routes.normal(provider)
+            && of.is_some_and(|of| of.eq_ignore_ascii_case(email))
+    };
+    view.profiles
+        .iter()
+        .find(is_twin)
+        .map(|profile| profile.id.clone())
 }
 
 fn scene(snapshot: &Snapshot) -> Scene {
@@ -186,11 +232,14 @@ impl Refresher for BuiltIn {
             (_, false) => Want::Valid(request.min_valid_ms),
         };
         let wait = Duration::from_millis(request.wait_ms);
+        let routes = router.routes();
         router
-            .agent(&router.routes(), Some(&request.agent))
+            .agent(&routes, Some(&request.agent))
             .and_then(|profiles| {
-                self.parts
-                    .ensure(&profiles, &request.profile_id, want, wait)
+                let id = &request.profile_id;
+                let fresh = self.parts.ensure(&profiles, id, want, wait);
+                let twin = || Ok(twin(&routes, &*profiles.view(&routes.routing)?, id));
+                self.parts.or_twin(fresh, &profiles, twin, wait)
             })
             .map(|fresh| Refreshed {
                 access: fresh.access,
@@ -311,7 +360,9 @@ impl Engine {
                 if flow.has_ended() {
                     flow.finish(Some(&error));
                 }
-                Err(error)
+                let failed = Err(error);
+                self.tell_sign_in(&flow.description().id, &failed);
+                failed
             }
         }
     }
@@ -334,7 +385,9 @@ impl Engine {
                 if flow.has_ended() {
                     flow.finish(Some(&error));
                 }
-                Err(error)
+                let failed = Err(error);
+                self.tell_sign_in(&flow.description().id, &failed);
+                failed
             }
         }
     }
@@ -519,8 +572,10 @@ impl Engine {
             .is_some_and(|profile| profile.inherited);
         let owner = self.router.owner(&routes, &profiles, inherited)?;
         let wait = Duration::from_millis(routes.routing.refresh_wait_ms);
+        let fresh = self.oauth.ensure(&owner, profile_id, want, wait);
+        let twin = || Ok(twin(&routes, &view, profile_id));
         self.oauth
-            .ensure(&owner, profile_id, want, wait)
+            .or_twin(fresh, &owner, twin, wait)
             .map(OauthToken::of)
     }
 
@@ -532,7 +587,27 @@ impl Engine {
     fn store_login(&self, flow: &mut LoginFlow, signed_in: &SignedIn) -> Result<LoginDone> {
         let stored = self.try_store_login(flow, signed_in);
         flow.finish(stored.as_ref().err());
+        self.tell_sign_in(&flow.description().id, &stored);
         stored
+    }
+
+    fn tell_sign_in(&self, provider: &str, ended: &Result<LoginDone>) {
+        let (code, message, details) = match ended {
+            Ok(done) => (
+                Code::OauthSignedIn,
+                format!("signed in as {}", done.profile_id),
+                json!({
+                    "provider": provider, "profileId": done.profile_id,
+                    "ownerPath": done.store_path, "expires": done.expires,
+                }),
+            ),
+            Err(error) => (
+                Code::OauthSignInFailed,
+                error.message().to_owned(),
+                json!({"provider": provider, "error": error.code().as_str()}),
+            ),
+        };
+        self.oauth.refresher.notice(code, message, details);
     }
 
     fn try_store_login(&self, flow: &LoginFlow, signed_in: &SignedIn) -> Result<LoginDone> {

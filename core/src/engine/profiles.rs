@@ -57,6 +57,16 @@ impl Engine {
         self.router.leases.lock().len()
     }
 
+    /// How often leases had tokens refreshed since the engine was opened: provider, how often it
+    /// worked, how often it failed.
+    pub fn refresh_counts(&self) -> Vec<(String, u64, u64)> {
+        let counts = self.router.refreshes.lock();
+        let counts = counts.iter();
+        counts
+            .map(|(provider, [worked, failed])| (provider.clone(), *worked, *failed))
+            .collect()
+    }
+
     /// Sets who refreshes OAuth tokens. Without one, a token that has run out is refused with
     /// `refresh_unavailable`.
     pub fn set_refresher(&self, refresher: Arc<dyn Refresher>) {
@@ -159,16 +169,32 @@ impl Engine {
             .map(|p| p.credential.provider.as_str())
             .collect();
         providers.extend(wanted.as_deref());
+        for known in crate::keys::known_providers() {
+            providers.push(known);
+        }
         providers.sort_unstable();
         providers.dedup();
         let mut env = Vec::new();
         for provider in providers.into_iter().filter(|provider| matching(provider)) {
             for extra in &self.router.extras(&routes, provider).list {
+                // Ways without a key are worth a line only where somebody asks for them.
+                if extra.slot.is_none() && wanted.is_none() {
+                    continue;
+                }
                 let masked = extra.slot.as_ref().map(|slot| mask(slot.value.expose()));
-                env.push(
-                    json!({"id": extra.id, "provider": provider, "kind": extra.kind.as_str(),
-                    "masked": masked, "source": extra.source}),
-                );
+                let variable = extra.id.strip_prefix("env:");
+                let variable = variable.map(|name| name.split('#').next());
+                let blocked = Candidate::Extra(extra.clone()).blocking(None, now, &routes.routing);
+                env.push(json!({
+                    "id": extra.id,
+                    "variable": variable,
+                    "provider": provider,
+                    "kind": extra.kind.as_str(),
+                    "masked": masked,
+                    "source": extra.source,
+                    "unavailableUntil": blocked.map(|blocked| blocked.until),
+                    "reason": blocked.and_then(|blocked| blocked.reason).map(Reason::as_str),
+                }));
             }
         }
         Ok(json!({
@@ -370,6 +396,9 @@ fn profile_json(profile: &Arc<Profile>, view: &View, routes: &Routes, now: u64) 
         .or(credential.display_name.as_deref())
         .or(credential.email.as_deref());
     let masked = match &credential.material {
+        Material::Inline(_) if credential.kind == crate::profiles::Kind::OAuth => {
+            "OAuth".to_owned()
+        }
         Material::Inline(secret) => mask(secret.expose()),
         Material::Reference(reference) => format!("ref({reference})"),
         Material::Missing => "missing".to_owned(),

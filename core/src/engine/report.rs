@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use super::Engine;
 use super::chain::{Candidate, Chain, Issued};
 use super::lease::{Attempt, Exhausted, Lease, Outstanding, Verdict};
 use super::routes::Router;
+use crate::config::Routing;
 use crate::error::{Reason, Result, Rotation};
 use crate::keys::{Classification, Classifier, Signal, proactive_reset};
 use crate::profiles::{UsageEvent, apply};
@@ -12,6 +14,15 @@ use crate::sessions::{Pin, PinSource};
 
 /// How long a failing credential of a provider without windows is sorted last.
 const EXEMPT_DEMOTION_MS: u64 = 30_000;
+
+impl Engine {
+    /// What a failure means by the settings of this configuration. Changes nothing.
+    pub fn classify(&self, signal: &Signal<'_>) -> Classification {
+        let routes = self.router.routes();
+        let now = self.host.clock.now_ms();
+        Classifier::new(&routes.routing).classify(signal, None, now)
+    }
+}
 
 impl Router {
     pub(super) fn succeeded(&self, entry: &Outstanding, headers: &[(&str, &str)]) {
@@ -83,40 +94,16 @@ impl Router {
     ) -> Result<Verdict> {
         let Outstanding { issued, mut chain } = entry;
         issued.candidate.end_probe();
-        let now = self.host.clock.now_ms();
         let routes = Arc::clone(&chain.routes);
-        let signal = Signal {
-            provider: signal.provider.or(Some(&issued.provider)),
-            model: signal.model.or(issued.model.as_deref()),
-            ..*signal
-        };
-        let secret = Some(issued.secret.expose()).filter(|secret| !secret.is_empty());
-        let cause = Classifier::new(&routes.routing).classify(&signal, secret, now);
+        let cause = self.classify(&routes.routing, &issued, signal);
+        let now = self.host.clock.now_ms();
         chain.attempts.push(attempt_of(&issued, &cause, now));
         if cause.reason == Reason::Auth
             && let Some(renewed) = self.renewed(&mut chain, &issued)
         {
             return self.retry(renewed, *chain, 0, cause);
         }
-        if cause.penalizes {
-            let event = UsageEvent::Failure {
-                at: now,
-                reason: cause.reason,
-                scope: cause.scope,
-                hint_ms: cause.retry_after_ms,
-                model: issued.model.clone(),
-                count: 1,
-            };
-            if let Some(memory) = issued.candidate.memory() {
-                if matches!(cause.reason, Reason::Auth | Reason::AuthPermanent) {
-                    memory.reject(&issued.secret);
-                }
-                if issued.candidate.subject(&routes.routing).is_exempt() {
-                    memory.demote(None, now.saturating_add(EXEMPT_DEMOTION_MS), now);
-                }
-            }
-            self.record(&chain, &issued, event);
-        }
+        self.penalize(&chain, &issued, &cause);
         if let Some(next) = self.rotate(&mut chain, &issued, &cause) {
             let delay_ms = match cause.reason {
                 Reason::Overloaded => routes.routing.overloaded_backoff_ms,
@@ -130,6 +117,55 @@ impl Router {
             return self.retry(next, *chain, 0, cause);
         }
         Ok(Verdict::Exhausted(Box::new(self.exhausted(&chain, cause))))
+    }
+
+    /// A failure after which the caller tries nothing else.
+    pub(super) fn given_up(&self, entry: &Outstanding, signal: &Signal<'_>) -> Classification {
+        let Outstanding { issued, chain } = entry;
+        issued.candidate.end_probe();
+        let cause = self.classify(&chain.routes.routing, issued, signal);
+        self.penalize(chain, issued, &cause);
+        cause
+    }
+
+    pub(super) fn classify(
+        &self,
+        routing: &Routing,
+        issued: &Issued,
+        signal: &Signal<'_>,
+    ) -> Classification {
+        let signal = Signal {
+            provider: signal.provider.or(Some(&issued.provider)),
+            model: signal.model.or(issued.model.as_deref()),
+            ..*signal
+        };
+        let secret = Some(issued.secret.expose()).filter(|secret| !secret.is_empty());
+        Classifier::new(routing).classify(&signal, secret, self.host.clock.now_ms())
+    }
+
+    /// Opens the window that belongs to a failure, if one does.
+    fn penalize(&self, chain: &Chain, issued: &Issued, cause: &Classification) {
+        if !cause.penalizes {
+            return;
+        }
+        let now = self.host.clock.now_ms();
+        let event = UsageEvent::Failure {
+            at: now,
+            reason: cause.reason,
+            scope: cause.scope,
+            hint_ms: cause.retry_after_ms,
+            model: issued.model.clone(),
+            count: 1,
+        };
+        if let Some(memory) = issued.candidate.memory() {
+            if matches!(cause.reason, Reason::Auth | Reason::AuthPermanent) {
+                memory.reject(&issued.secret);
+            }
+            if issued.candidate.subject(&chain.routes.routing).is_exempt() {
+                memory.demote(None, now.saturating_add(EXEMPT_DEMOTION_MS), now);
+            }
+        }
+        self.record(chain, issued, event);
     }
 
     /// Another credential for the same model.

@@ -1,7 +1,7 @@
 //! What choosing credentials works with: settings of one generation, the stores of the agents,
 //! and what only this process knows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +38,8 @@ pub(crate) struct Router {
     pub(super) leases: Mutex<LeaseTable>,
     pub(super) refresher: RwLock<Option<Arc<dyn Refresher>>>,
     pub(super) notices: Mutex<Vec<Notice>>,
+    /// Refreshes of tokens for leases: by provider, how many worked and how many failed.
+    pub(super) refreshes: Mutex<BTreeMap<String, [u64; 2]>>,
 }
 
 /// The settings of one generation.
@@ -45,8 +47,8 @@ pub(crate) struct Routes {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) routing: Arc<Routing>,
     pub(super) models: Models,
-    defaults: Defaults,
-    agents: Vec<(String, PathBuf)>,
+    pub(super) defaults: Defaults,
+    pub(super) agents: Vec<(String, PathBuf)>,
     /// Stores by the name they were asked for with.
     opened: RwLock<HashMap<String, Arc<AgentProfiles>, RandomState>>,
     /// The candidates of each provider beyond its profiles.
@@ -99,6 +101,7 @@ impl Router {
             leases: Mutex::default(),
             refresher: RwLock::default(),
             notices: Mutex::default(),
+            refreshes: Mutex::default(),
         };
         Arc::new(router)
     }
@@ -289,6 +292,15 @@ impl Router {
         Arc::clone(slot)
     }
 
+    /// Every key that was lent, and every credential that is out.
+    pub(super) fn each_lent_secret(&self, visit: &mut dyn FnMut(&SecretText)) {
+        self.keys
+            .lock()
+            .values()
+            .for_each(|slot| visit(&slot.value));
+        self.leases.lock().each_secret(visit);
+    }
+
     pub(super) fn opened_agents(&self) -> Vec<Arc<AgentProfiles>> {
         self.agents.lock().values().cloned().collect()
     }
@@ -380,21 +392,24 @@ fn aws(snapshot: &Snapshot) -> Extra {
 
 /// Whether a URL leads to this machine.
 fn is_loopback(url: &str) -> bool {
-    let Some((_, rest)) = url.split_once("://") else {
-        return false;
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = host_of(url).unwrap_or_default();
+    host.eq_ignore_ascii_case("localhost")
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+/// The host of a URL, without the brackets of an address.
+pub(super) fn host_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
     let host = authority
         .rsplit_once('@')
         .map_or(authority, |(_, host)| host);
-    let bare = match host.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    bare.eq_ignore_ascii_case("localhost")
-        || bare
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+    match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next(),
+        None => host.split(':').next(),
+    }
 }
 
 #[cfg(test)]

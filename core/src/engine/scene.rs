@@ -59,6 +59,25 @@ impl Engine {
     ///
     /// `unknown_agent` with the known ones, or a `store_*` code.
     pub(crate) fn scene(&self, agent: Option<&str>) -> Result<Scene<'_>> {
+        let (routes, agent) = self.agent_of(agent)?;
+        let view = self.router.peek(&routes, &agent)?;
+        Ok(Scene {
+            engine: self,
+            routes,
+            agent,
+            view,
+        })
+    }
+
+    /// The store of an agent; of the default agent when none is named.
+    ///
+    /// # Errors
+    ///
+    /// `unknown_agent` with the known ones.
+    pub(super) fn agent_of(
+        &self,
+        agent: Option<&str>,
+    ) -> Result<(Arc<Routes>, Arc<AgentProfiles>)> {
         let routes = self.router.routes();
         let agent =
             self.router
@@ -69,13 +88,7 @@ impl Engine {
                     }
                     _ => error,
                 })?;
-        let view = self.router.peek(&routes, &agent)?;
-        Ok(Scene {
-            engine: self,
-            routes,
-            agent,
-            view,
-        })
+        Ok((routes, agent))
     }
 }
 

@@ -757,7 +757,7 @@ codes! {
             "Use one of the methods in the Allow header.";
         MethodUnknown "method_unknown"
             "A message on the WebSocket names a method that does not exist."
-            "Use whoami, status or ping.";
+            "Use whoami, status, command or ping.";
         MethodUnsupported "method_unsupported"
             "The gateway does not serve CONNECT and TRACE requests."
             "Use another method.";
@@ -785,12 +785,18 @@ codes! {
         SecretOnCommandLine "secret_on_command_line"
             "A secret was given as an option, where other users of the machine can see it."
             "Use --token-file or --password-file, or a reference in the configuration.";
+        SessionInvalid "session_invalid"
+            "The key of a session is not usable, or is given twice."
+            "Use 1 to 128 letters, digits and any of . _ : @ / - as the key.";
         TargetInvalid "target_invalid"
             "The request target contains characters that are not allowed, or has an unsupported form."
             "Percent-encode the target and begin it with a slash.";
         TargetTooLong "target_too_long"
             "The request target is longer than 8 KiB."
             "Shorten path and query.";
+        UnknownCommand "unknown_command"
+            "The text contains no command."
+            "Send /model, /model list, /model status, /model default, /model <number> or /model <model>.";
         UpgradeUnsupported "upgrade_unsupported"
             "The request asks for a protocol other than websocket."
             "Remove the Upgrade header.";
@@ -935,6 +941,27 @@ codes! {
         OauthExpiresInMissing "EXPIRES_IN_MISSING"
             "The provider did not say how long the token lives; one hour is assumed."
             "Nothing to do, unless requests fail early.";
+        OauthRefreshFailed "OAUTH_REFRESH_FAILED"
+            "Tokens could not be refreshed; the details have the provider, the profile and the reason."
+            "See the message; `models auth refresh` tries again.";
+        OauthRefreshStarted "OAUTH_REFRESH_STARTED"
+            "A refresh of tokens begins."
+            "Nothing to do.";
+        OauthRefreshed "OAUTH_REFRESHED"
+            "Tokens were refreshed."
+            "Nothing to do.";
+        OauthSignedIn "OAUTH_SIGNED_IN"
+            "A sign-in has ended and its profile is stored."
+            "Nothing to do.";
+        OauthSignInFailed "OAUTH_SIGN_IN_FAILED"
+            "A sign-in has ended without a profile."
+            "See the message and start again.";
+        OauthTokenAdopted "OAUTH_TOKEN_ADOPTED"
+            "Tokens that somebody else refreshed are used."
+            "Nothing to do.";
+        OauthTokensRescued "OAUTH_TOKENS_RESCUED"
+            "New tokens are in use but could not be saved in the store; they are kept beside it."
+            "Make the store writable; they are taken over at the next refresh.";
         OauthOverrideIgnored "OAUTH_OVERRIDE_IGNORED"
             "A variable that changes a sign-in provider is set outside the process environment and is ignored."
             "Set it in the environment of the process.";
@@ -1046,6 +1073,21 @@ codes! {
         UnknownAgent "unknown_agent"
             "There is no agent with this id."
             "Check the id against agents.list.";
+        AgentExists "agent_exists"
+            "There is an agent with this id already, or its store is not empty."
+            "Choose another name.";
+        AgentReserved "agent_reserved"
+            "The name belongs to the main agent, which is always there."
+            "Choose another name.";
+        AliasExists "alias_exists"
+            "The alias points to another model already."
+            "Remove it first, or choose another alias.";
+        AliasNotFound "alias_not_found"
+            "There is no such alias."
+            "Check the spelling against the list of aliases.";
+        FallbackNotFound "fallback_not_found"
+            "The model is not among the fallbacks."
+            "Check the spelling against the list of fallbacks.";
         DirectiveInvalid "directive_invalid"
             "The /model directive is not understood."
             "Write /model name, /model provider/name@profile, or /model list.";
@@ -1086,9 +1128,15 @@ codes! {
         InvalidArgument "invalid_argument"
             "An argument of a call is invalid."
             "Correct the call; this is a mistake in the calling program.";
+        Closed "closed"
+            "An engine, snapshot, lease or sign-in was used after it was closed."
+            "Open a new one; this is a mistake in the calling program.";
         ClockNotManual "clock_not_manual"
             "The clock of the engine is the machine's and cannot be moved."
             "Open the engine with a manual clock; it is meant for tests.";
+        EngineAfterFork "engine_after_fork"
+            "The process was forked after the engine was opened, and the child used it."
+            "Open the engine in the worker process, after the fork.";
         EngineClosed "engine_closed"
             "The engine, snapshot or lease was used after it had been closed."
             "Close it when nothing uses it any more.";

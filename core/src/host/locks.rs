@@ -4,8 +4,10 @@
     reason = "this is the access that the lint points to"
 )]
 
-use std::fs::{self, File, OpenOptions};
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -38,8 +40,17 @@ impl Default for RealLocks {
 
 impl Locks for RealLocks {
     fn create_new(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-        file.write_all(content)
+        if fs::symlink_metadata(path).is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        match create_whole(path, content) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                // Some file systems have neither a rename that spares what exists nor links.
+                let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+                file.write_all(content)
+            }
+            result => result,
+        }
     }
 
     fn open_to_overwrite(&self, path: &Path) -> io::Result<Box<dyn Overwrite>> {
@@ -81,6 +92,23 @@ impl Locks for RealLocks {
             Err(_) => Liveness::Dead,
         }
     }
+}
+
+/// Creates a file that has its content from the first moment: a process that is killed on the way
+/// leaves no empty lock, which others could judge by its age only.
+fn create_whole(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut prefix = OsString::from(".");
+    prefix.push(path.file_name().unwrap_or_default());
+    prefix.push(format!(".{}.", std::process::id()));
+    let mut temporary = tempfile::Builder::new()
+        .prefix(&prefix)
+        .rand_bytes(12)
+        .suffix(".tmp")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(path.parent().unwrap_or(Path::new(".")))?;
+    temporary.write_all(content)?;
+    let persisted = temporary.persist_noclobber(path);
+    persisted.map(drop).map_err(|error| error.error)
 }
 
 /// State and start of a process, from `/proc` (proc(5), fields 3 and 22).
@@ -147,6 +175,21 @@ mod tests {
             .unwrap();
         let age = now.as_millis() as i128 - i128::from(this.started_ms);
         assert!((0..600_000).contains(&age), "{age}");
+    }
+
+    #[test]
+    fn a_new_file_is_whole_and_spares_what_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.lock");
+        let locks = RealLocks::default();
+        locks.create_new(&path, b"one").unwrap();
+        for result in [locks.create_new(&path, b"two"), create_whole(&path, b"two")] {
+            assert_eq!(result.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        }
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let no = locks.create_new(&folder.path().join("no/s.lock"), b"x");
+        assert_eq!(no.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

@@ -229,7 +229,8 @@ pub trait Overwrite: Send + Sync {
 
 /// What a protocol of lock files is made of.
 pub trait Locks: Send + Sync {
-    /// Creates a file with this content (`O_CREAT | O_EXCL`); fails with `AlreadyExists`.
+    /// Creates a file with this content in one step, so that nobody sees it empty; fails with
+    /// `AlreadyExists`.
     fn create_new(&self, path: &Path, content: &[u8]) -> io::Result<()>;
     /// Opens an existing file for writing over it.
     fn open_to_overwrite(&self, path: &Path) -> io::Result<Box<dyn Overwrite>>;

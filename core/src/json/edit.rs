@@ -121,6 +121,9 @@ impl Editor {
             _ => (span.start, end),
         };
         self.splice(start, end, "");
+        if let ([_], Some((_, parent))) = (siblings.as_slice(), path.split_last()) {
+            self.close_up(parent);
+        }
         if has_comma {
             return Ok(());
         }
@@ -136,6 +139,18 @@ impl Editor {
             }
         }
         Ok(())
+    }
+
+    /// Takes out the blanks of an object or array in which nothing else is left.
+    fn close_up(&mut self, path: &[String]) {
+        let Some(around) = self.find(path).spans.last().copied() else {
+            return;
+        };
+        let (start, end) = (around.value + 1, around.end.saturating_sub(1));
+        let inside = self.text.get(start..end).unwrap_or_default();
+        if !inside.is_empty() && inside.trim_matches(' ').is_empty() {
+            self.splice(start, end, "");
+        }
     }
 
     fn insert(&mut self, path: &[String], value: &Value, found: &Found) -> Result<(), NotEditable> {
@@ -160,22 +175,38 @@ impl Editor {
             render_key(key, found.quoted),
             render(&nested, found.quoted)
         );
-        let Some(last) = found.members.last() else {
-            let at = object.value + 1;
-            let inside = self.text.get(at..object.end.saturating_sub(1));
+        self.insert_last(object, found.members.last().copied(), &member);
+        Ok(())
+    }
+
+    /// Puts a value behind the last one of an array.
+    pub(crate) fn push(&mut self, path: &[String], value: &Value) -> Result<(), NotEditable> {
+        let found = self.find(path);
+        let [array] = found.spans.as_slice() else {
+            return Err(NotEditable("the key is repeated"));
+        };
+        let items = self.members_of(path);
+        self.insert_last(*array, items.last().copied(), &render(value, found.quoted));
+        Ok(())
+    }
+
+    /// Puts a text behind the last part of an object or array, laid out like that one.
+    fn insert_last(&mut self, around: Span, last: Option<Span>, member: &str) {
+        let Some(last) = last else {
+            let at = around.value + 1;
+            let inside = self.text.get(at..around.end.saturating_sub(1));
             let text = match inside.unwrap_or_default() {
                 "" => format!(" {member} "),
                 blank if blank.starts_with(char::is_whitespace) => format!(" {member}"),
                 _ => format!(" {member} "),
             };
-            self.splice(at, at, &text);
-            return Ok(());
+            return self.splice(at, at, &text);
         };
         let comma = skip_blank(&self.text, last.end);
         let has_comma = self.text.get(comma..).is_some_and(|t| t.starts_with(','));
         let after = if has_comma { comma + 1 } else { last.end };
         let ending = if has_comma { "," } else { "" };
-        let line_end = self.end_of_line(after, object.end);
+        let line_end = self.end_of_line(after, around.end);
         match (self.indent_of(last.start), line_end) {
             (Some(indent), Some(at)) => {
                 let text = format!("{}{indent}{member}{ending}", self.line_break());
@@ -187,7 +218,6 @@ impl Editor {
             _ if has_comma => self.splice(after, after, &format!(" {member},")),
             _ => self.splice(last.end, last.end, &format!(", {member}")),
         }
-        Ok(())
     }
 
     fn find(&self, path: &[String]) -> Found {
@@ -395,7 +425,7 @@ mod tests {
             ("{ a: 1, b: 2 }", "a", "{ b: 2 }"),
             ("{ a: 1, b: 2 }", "b", "{ a: 1  }"),
             ("{\"a\":1,\"b\":2}", "b", "{\"a\":1}"),
-            ("{ a: 1 }", "a", "{  }"),
+            ("{ a: 1 }", "a", "{}"),
             ("{\n  a: 1,\n  b: 2,\n}", "b", "{\n  a: 1,\n}"),
             ("{\n  a: 1, // keep\n  b: 2\n}", "b", "{\n  a: 1 // keep\n}"),
             (

@@ -4,6 +4,7 @@
 //! `<P>_API_KEYS`; `<P>_API_KEY`; `<P>_API_KEY_*`; further variables of the provider. `P` is a
 //! prefix from the table, or the provider's id in capitals.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
@@ -265,12 +266,7 @@ impl EnvKeys {
             seen: HashSet::default(),
             found: Self::default(),
         };
-        let mut name = String::with_capacity(64);
-        let mut variable = |parts: [&str; 3]| {
-            name.clear();
-            parts.iter().for_each(|part| name.push_str(part));
-            name.clone()
-        };
+        let variable = |parts: [&str; 3]| parts.concat();
         for prefix in &prefixes {
             collector.single(&variable(["OPENCLAW_LIVE_", prefix, "_KEY"]), false);
             if !collector.found.keys.is_empty() {
@@ -324,8 +320,8 @@ impl std::borrow::Borrow<str> for SeenKey {
 
 impl Collector<'_> {
     fn single(&mut self, name: &str, is_token: bool) {
-        if let Some(value) = self.env.get(name) {
-            self.add(name, 1, value, is_token);
+        if let Some(value) = self.env.text(name) {
+            self.add((name, 1), value.expose(), Some(value), is_token);
         }
     }
 
@@ -337,15 +333,19 @@ impl Collector<'_> {
         let separator = |c: char| c.is_whitespace() || c == ',' || c == ';';
         let elements = value.split(separator).filter(|element| !element.is_empty());
         for (index, element) in elements.enumerate() {
-            self.add(name, index + 1, element, false);
+            self.add((name, index + 1), element, None, false);
         }
     }
 
     /// All variables with a prefix: numbers first, by value, then the others by name.
     fn numbered(&mut self, prefix: &str) {
-        let mut found = self.env.with_prefix(prefix);
-        found.retain(|(name, _)| name.len() > prefix.len());
-        found.sort_by(|(a, _), (b, _)| by_number(behind(a, prefix), behind(b, prefix)));
+        let found = self.env.with_prefix(prefix);
+        let mut found: Vec<_> = found
+            .filter(|(name, _)| name.len() > prefix.len())
+            .collect();
+        found.sort_unstable_by(|(a, _), (b, _)| by_number(behind(a, prefix), behind(b, prefix)));
+        self.seen.reserve(found.len());
+        self.found.keys.reserve(found.len());
         for (name, value) in found {
             let suffix = behind(name, prefix);
             if NOT_KEYS
@@ -354,13 +354,21 @@ impl Collector<'_> {
             {
                 self.found.not_keys.push(name.to_owned());
             } else {
-                self.add(name, 1, value, false);
+                self.add((name, 1), value.expose(), Some(value), false);
             }
         }
     }
 
-    fn add(&mut self, name: &str, position: usize, value: &str, is_token: bool) {
-        let value = clean_secret(value);
+    /// Adds a key: `text`, which is the whole value of a variable when `whole` is there. Such a
+    /// value is shared with the environment where nothing had to be cleaned off it.
+    fn add(
+        &mut self,
+        (name, position): (&str, usize),
+        text: &str,
+        whole: Option<&SecretText>,
+        is_token: bool,
+    ) {
+        let value = clean_secret(text);
         if value.is_empty() || self.seen.contains(&*value) {
             return;
         }
@@ -368,7 +376,10 @@ impl Collector<'_> {
             self.found.not_keys.push(name.to_owned());
             return;
         }
-        let value = SecretText::new(value.into_owned());
+        let value = match (whole, value) {
+            (Some(whole), Cow::Borrowed(clean)) if clean.len() == whole.len() => whole.clone(),
+            (_, value) => SecretText::new(value.into_owned()),
+        };
         self.seen.insert(SeenKey(value.clone()));
         let id = if position == 1 {
             ["env:", name].concat()

@@ -372,7 +372,7 @@ impl LoginFlow {
                 .with("provider", self.provider.id.clone())
         })?;
         let claims = tokens.claims();
-        Ok(SignedIn {
+        let mut signed_in = SignedIn {
             identity: Identity {
                 account_id: claims.first(&self.provider.account_id),
                 email: claims.first(&self.provider.email),
@@ -380,7 +380,9 @@ impl LoginFlow {
             subject: claims.first(&self.provider.subject),
             token_host: authority(self.provider.token_endpoint()?),
             tokens,
-        })
+        };
+        super::userinfo::complete(&self.host, &self.transport, &self.provider, &mut signed_in);
+        Ok(signed_in)
     }
 
     fn expected(&self) -> Expected<'_> {

@@ -22,6 +22,7 @@ mod response;
 mod settings;
 mod setup_token;
 mod tokens;
+mod userinfo;
 
 pub(crate) use claims::Identity;
 pub(crate) use expiry::{Validity, Window};

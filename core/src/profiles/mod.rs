@@ -25,7 +25,7 @@ pub(crate) use record::Record;
 pub(crate) use store::StoreVersion;
 pub(crate) use store::{
     Document, Durability, FileStore, HeldStore, LockFailure, LockFile, ProfileStore, Pulse,
-    StoreOptions, is_stale_lock,
+    Repaired, StoreOptions, is_stale_lock,
 };
 pub use usage::Clear;
 pub(crate) use usage::{

@@ -57,6 +57,57 @@ impl Registry {
         Self::default()
     }
 
+    /// Reads a registry as languages without closures give it: an object with `rules` (as
+    /// [`Registry::add_rules`]), `activate` and `deactivate` (lists of `pattern`, `reason`, `when`),
+    /// `plugins` (as [`Registry::plugin_states`]) and `envNames` (lists of names by provider). Every
+    /// key may be absent.
+    ///
+    /// # Errors
+    ///
+    /// `rule_invalid`, or `invalid_argument` for an unknown key or a wrong type.
+    pub fn from_json(document: &Value) -> Result<Self> {
+        let mut registry = Self::new();
+        for (key, value) in fields(document, "registry")? {
+            match key.as_str() {
+                "rules" => registry.add_rules(value)?,
+                "activate" => registry.activations = registry.read_overrides(value, key)?,
+                "deactivate" => registry.vetoes = registry.read_overrides(value, key)?,
+                "plugins" => registry.plugin_states(value)?,
+                "envNames" => {
+                    for (provider, names) in fields(value, key)? {
+                        let names = names.as_array().and_then(|names| {
+                            names.iter().map(Value::as_str).collect::<Option<Vec<_>>>()
+                        });
+                        let names = names.ok_or_else(|| wrong("envNames", "lists of names"))?;
+                        registry.env_names(provider, names);
+                    }
+                }
+                _ => return Err(wrong("registry", "an object without unknown keys")),
+            }
+        }
+        Ok(registry)
+    }
+
+    fn read_overrides(&self, list: &Value, name: &str) -> Result<Vec<Override>> {
+        let shape = || wrong(name, "a list of objects with pattern, reason and when");
+        let list = list.as_array().ok_or_else(shape)?;
+        let mut overrides = Vec::with_capacity(list.len());
+        for item in list {
+            let (mut pattern, mut reason, mut condition) = (None, "by the host", None);
+            for (key, value) in item.as_object().ok_or_else(shape)? {
+                match key.as_str() {
+                    "pattern" => pattern = Some(value.as_str().ok_or_else(shape)?),
+                    "reason" => reason = value.as_str().ok_or_else(shape)?,
+                    "when" => condition = Some(value).filter(|value| !value.is_null()),
+                    _ => return Err(shape()),
+                }
+            }
+            let pattern = pattern.ok_or_else(shape)?;
+            overrides.push(self.read_override(pattern, reason, condition)?);
+        }
+        Ok(overrides)
+    }
+
     /// Adds rules: a list of objects with `id`, `pattern`, `owner`, `when`, `inactiveReason`,
     /// `ancestorRule`, `expected`, `shape`, `refPattern`, `flags`. All or nothing.
     ///
@@ -210,6 +261,14 @@ impl Registry {
     }
 }
 
+fn fields<'v>(value: &'v Value, name: &str) -> Result<&'v serde_json::Map<String, Value>> {
+    value.as_object().ok_or_else(|| wrong(name, "an object"))
+}
+
+fn wrong(name: &str, expected: &str) -> Error {
+    Error::new(Code::InvalidArgument, format!("{name}: must be {expected}")).with("argument", name)
+}
+
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Registry({} rules)", self.rules.len())
@@ -314,6 +373,36 @@ mod tests {
             assert_eq!(error.details()["reason"], reason, "{rules}: {error:?}");
             assert!(registry.rules.is_empty(), "all or nothing");
         }
+    }
+
+    #[test]
+    fn a_document_is_a_registry() {
+        let registry = Registry::from_json(&json!({
+            "rules": [{"id": "a.x", "pattern": "a.x"}],
+            "activate": [{"pattern": "a.y"}, {"pattern": "a.z", "reason": "why", "when": null}],
+            "deactivate": [{"pattern": "a.x", "reason": "off", "when": {"set": "a.off"}}],
+            "plugins": {"p": true, "q": null},
+            "envNames": {"Acme": ["ACME_TOKEN", "ACME_SECRET"]},
+        }))
+        .unwrap();
+        assert_eq!((registry.rules.len(), registry.vetoes.len()), (1, 1));
+        let reasons = registry.activations.iter().map(|one| one.reason.as_str());
+        assert_eq!(reasons.collect::<Vec<_>>(), ["by the host", "why"]);
+        assert_eq!(registry.env_names["acme"].len(), 2);
+        for wrong in [
+            json!([]),
+            json!({"rule": []}),
+            json!({"activate": [{"reason": "x"}]}),
+            json!({"deactivate": [{"pattern": "a.x", "if": null}]}),
+            json!({"envNames": {"acme": [5]}}),
+            json!({"plugins": 5}),
+        ] {
+            let error = Registry::from_json(&wrong).unwrap_err();
+            assert_eq!(error.code(), Code::InvalidArgument, "{wrong}");
+        }
+        let rule = json!({"rules": [{"id": "x", "pattern": "*.x"}]});
+        let error = Registry::from_json(&rule).unwrap_err();
+        assert_eq!(error.code(), Code::RuleInvalid);
     }
 
     #[test]

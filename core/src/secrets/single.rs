@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::activate::secret_of;
 use super::collect::Content;
-use super::failure::{ActivationFailure, Failure, Scope};
+use super::failure::{ActivationFailure, Failure, Fault, Scope};
 use super::provider::{Found, Settings};
 use super::reference::SecretRef;
 use super::resolve::{ExecMode, Resolver, Stop};
@@ -87,7 +87,7 @@ fn ask(resolver: &Resolver<'_>, label: &str) -> Asked {
             resolver.variable(alias, Some(settings), id)
         }
         Ok(Found::Declared(_)) => return Asked::Batch(SecretRef::new(source, alias, id)),
-        Err(fault) => Err(fault),
+        Err(fault) => return Asked::Answered(Err(failure(fault, Scope::Provider, label))),
     };
     Asked::Answered(match value {
         Ok(Resolved::Text(text)) => Ok(SecretValue {
@@ -98,15 +98,16 @@ fn ask(resolver: &Resolver<'_>, label: &str) -> Asked {
             Code::SecretRefValueType,
             "a variable is always a text",
         )),
-        Err(fault) => {
-            let reference = SecretRef::new(source, alias, id);
-            let failure = Failure {
-                refs: vec![reference.to_string()],
-                ..fault.failure(Scope::Ref, Some(&reference))
-            };
-            Err(unresolved(Some(failure)))
-        }
+        Err(fault) => Err(failure(fault, Scope::Ref, label)),
     })
+}
+
+fn failure(fault: Fault, scope: Scope, label: &str) -> Error {
+    let failure = fault.failure(scope, SecretRef::parse(label).as_ref());
+    unresolved(Some(Failure {
+        refs: vec![label.to_owned()],
+        ..failure
+    }))
 }
 
 fn unresolved(failure: Option<Failure>) -> Error {

@@ -26,6 +26,20 @@ pub enum Directive {
     Status,
 }
 
+impl Directive {
+    /// The stable text.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::Pick(_) => "pick",
+            Self::Reset => "reset",
+            Self::Select { .. } => "select",
+            Self::Show => "show",
+            Self::Status => "status",
+        }
+    }
+}
+
 /// A directive and the message without it.
 #[derive(Debug)]
 pub(crate) struct Found {

@@ -175,6 +175,39 @@ impl Models {
         })
     }
 
+    /// Reads the name of a model where a wrong guess would be written down: `provider/model`, an
+    /// alias, or the id of a model that exactly one configured provider has.
+    pub(crate) fn named(&self, text: &str) -> Result<ModelRef> {
+        let text = text.trim();
+        if let Some(target) = self.alias_target(text) {
+            return self.explicit(target);
+        }
+        self.explicit(text)
+            .or_else(|error| self.provided_by_one(text).ok_or(error))
+    }
+
+    /// Every alias with its model, in order.
+    pub(crate) fn aliases(&self) -> Vec<(String, String)> {
+        let listed = self.listed.iter();
+        listed
+            .filter_map(|(model, alias)| Some((alias.clone()?, model.clone())))
+            .collect()
+    }
+
+    /// The listed models, as written.
+    pub(crate) fn listed(&self) -> impl Iterator<Item = &str> {
+        self.listed.iter().map(|(model, _)| model.as_str())
+    }
+
+    /// Everything that names a configured model.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let aliases = self.aliases().into_iter().map(|(alias, _)| alias);
+        let listed = self.listed.iter().map(|(model, _)| model.clone());
+        let provided = self.provided.iter();
+        let provided = provided.flat_map(|model| [model.model.clone(), model.key()]);
+        aliases.chain(listed).chain(provided).collect()
+    }
+
     fn provided_by_one(&self, id: &str) -> Option<ModelRef> {
         let mut found = self.provided.iter().filter(|known| known.model == id);
         let first = found.next()?;
@@ -270,7 +303,7 @@ impl Models {
         })
     }
 
-    fn fallbacks_of(&self, agent: &str) -> &[String] {
+    pub(crate) fn fallbacks_of(&self, agent: &str) -> &[String] {
         let own = self
             .agents
             .get(agent)

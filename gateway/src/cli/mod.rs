@@ -1,20 +1,25 @@
 //! The command line: parsing in one table, deciding and printing apart.
 
+mod agents;
 mod args;
 mod call;
 mod codes;
 mod completion;
 mod doctor;
+mod edits;
 mod gateway;
 mod interrupt;
 mod logger;
+mod model;
 mod models;
 mod models_auth;
+mod models_config;
 mod output;
 mod prompt;
 mod secrets;
 mod security;
 mod status;
+mod store;
 mod style;
 mod table;
 mod tree;
@@ -35,9 +40,12 @@ use self::tree::{Node, Outcome, find};
 /// Every command.
 const TREE: &[Node] = &[
     models::NODE,
-    doctor::NODE,
+    model::NODE,
+    agents::NODE,
     secrets::NODE,
     security::NODE,
+    store::NODE,
+    doctor::NODE,
     gateway::NODE,
     codes::NODE,
     completion::NODE,

@@ -2,7 +2,7 @@
 
 use super::args::{agent, flag};
 use super::tree::Node;
-use super::{models_auth, status};
+use super::{models_auth, models_config, status};
 
 pub(super) const NODE: Node = Node {
     name: "models",
@@ -15,5 +15,13 @@ pub(super) const NODE: Node = Node {
         ])
     },
     run: Some(status::run),
-    below: &[status::NODE, models_auth::NODE],
+    below: &[
+        status::NODE,
+        models_auth::NODE,
+        models_config::LIST,
+        models_config::SET,
+        models_config::ALIASES,
+        models_config::FALLBACKS,
+        models_config::IMAGE_FALLBACKS,
+    ],
 };

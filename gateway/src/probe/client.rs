@@ -1,15 +1,24 @@
-//! One request, written byte for byte: ordinary clients would tidy up what the probe sends.
+//! One request, written byte for byte: ordinary clients would tidy up what the probe sends. Over
+//! HTTP/2 there is nothing to tidy up.
 
+use std::future::Future;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::Uri;
-use hyper_rustls::HttpsConnectorBuilder;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioIo;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Collected, Empty, Limited};
+use hyper::client::conn::http2;
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{Request, Uri};
+use hyper_rustls::{HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::{Connection as _, HttpConnector};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tower_service::Service as _;
 
 /// Most bytes of an answer that are read.
@@ -21,6 +30,8 @@ pub(super) struct Target {
     /// Scheme, host and port.
     pub(super) uri: Uri,
     pub(super) timeout: Duration,
+    /// Who may have signed the certificate; the usual authorities when absent.
+    pub(super) roots: Option<Arc<RootCertStore>>,
 }
 
 /// What came back.
@@ -31,27 +42,52 @@ pub(super) struct Answer {
     pub(super) body: Value,
 }
 
+type Stream = TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>;
+
 impl Target {
     /// Sends one GET on a connection of its own. Redirects are not followed.
     pub(super) async fn get(&self, path: &str, lines: &[(String, String)]) -> io::Result<Answer> {
+        self.in_time(self.exchange(path, lines)).await
+    }
+
+    /// The same over HTTP/2; `None` when the server does not offer it.
+    pub(super) async fn get_http_2(
+        &self,
+        path: &str,
+        lines: &[(String, String)],
+    ) -> io::Result<Option<Answer>> {
+        self.in_time(self.exchange_http_2(path, lines)).await
+    }
+
+    async fn in_time<T>(&self, exchange: impl Future<Output = io::Result<T>>) -> io::Result<T> {
         let late = |_| io::Error::from(io::ErrorKind::TimedOut);
-        timeout(self.timeout, self.exchange(path, lines))
-            .await
-            .map_err(late)?
+        timeout(self.timeout, exchange).await.map_err(late)?
+    }
+
+    async fn connect(&self, http_2: bool) -> io::Result<Stream> {
+        let builder = HttpsConnectorBuilder::new();
+        let builder = match &self.roots {
+            Some(roots) => {
+                let config = ClientConfig::builder().with_root_certificates(Arc::clone(roots));
+                builder.with_tls_config(config.with_no_client_auth())
+            }
+            None => builder.with_webpki_roots(),
+        };
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        let builder = builder.https_or_http();
+        let mut connector = match http_2 {
+            true => builder.enable_all_versions().wrap_connector(http),
+            false => builder.enable_http1().wrap_connector(http),
+        };
+        let stream = connector.call(self.uri.clone()).await;
+        Ok(TokioIo::new(
+            stream.map_err(|error| connect_error(&*error))?,
+        ))
     }
 
     async fn exchange(&self, path: &str, lines: &[(String, String)]) -> io::Result<Answer> {
-        let mut connector = HttpsConnectorBuilder::new()
-            .with_webpki_roots()
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector({
-                let mut http = HttpConnector::new();
-                http.enforce_http(false);
-                http
-            });
-        let stream = connector.call(self.uri.clone()).await;
-        let mut stream = TokioIo::new(stream.map_err(|error| connect_error(&*error))?);
+        let mut stream = self.connect(false).await?;
         stream.write_all(self.head(path, lines).as_bytes()).await?;
         stream.flush().await?;
         let mut bytes = Vec::new();
@@ -64,6 +100,47 @@ impl Target {
                 return Answer::parse(&bytes);
             }
         }
+    }
+
+    async fn exchange_http_2(
+        &self,
+        path: &str,
+        lines: &[(String, String)],
+    ) -> io::Result<Option<Answer>> {
+        let stream = self.connect(true).await?.into_inner();
+        if !stream.connected().is_negotiated_h2() {
+            return Ok(None);
+        }
+        let authority = self
+            .uri
+            .authority()
+            .map_or("", |authority| authority.as_str());
+        let uri = Uri::builder()
+            .scheme("https")
+            .authority(authority)
+            .path_and_query(path);
+        let mut request = Request::new(Empty::<Bytes>::new());
+        *request.uri_mut() = uri.build().map_err(io::Error::other)?;
+        for (name, value) in lines {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(io::Error::other)?;
+            let value = HeaderValue::from_str(value).map_err(io::Error::other)?;
+            request.headers_mut().append(name, value);
+        }
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream)
+            .await
+            .map_err(io::Error::other)?;
+        let running = tokio::spawn(connection);
+        let answer = async {
+            let response = sender.send_request(request).await?;
+            let status = response.status().as_u16();
+            let body = Limited::new(response.into_body(), LIMIT).collect().await;
+            // An answer that breaks off may still have told enough.
+            let body = body.map(Collected::to_bytes).unwrap_or_default();
+            Ok(Answer::of(status, &String::from_utf8_lossy(&body)))
+        };
+        let answer: Result<Answer, hyper::Error> = answer.await;
+        running.abort();
+        answer.map(Some).map_err(io::Error::other)
     }
 
     fn head(&self, path: &str, lines: &[(String, String)]) -> String {
@@ -121,14 +198,18 @@ impl Answer {
             .and_then(|status| status.parse().ok());
         let status = status.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
         let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        Ok(Self::of(status, body))
+    }
+
+    fn of(status: u16, body: &str) -> Self {
         // A chunked body is looked through for its one JSON object.
         let object = body.find('{').zip(body.rfind('}'));
         let object = object.and_then(|(from, to)| body.get(from..=to));
         let body = object.and_then(|object| serde_json::from_str(object).ok());
-        Ok(Self {
+        Self {
             status,
             body: body.unwrap_or_default(),
-        })
+        }
     }
 
     fn error(&self, key: &str) -> Option<&str> {

@@ -7,10 +7,12 @@ mod findings;
 mod steps;
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Uri;
 use openclaw_auth::access::{AuditFinding, AuditSeverity};
+use tokio_rustls::rustls::RootCertStore;
 
 use self::client::{Answer, Target};
 use self::findings::Row;
@@ -30,6 +32,8 @@ pub(crate) struct Probe {
     pub(crate) expect_user: Option<String>,
     /// Whether upgrades are tried too.
     pub(crate) websocket: bool,
+    /// Who may have signed the certificates; the usual authorities when absent.
+    pub(crate) roots: Option<Arc<RootCertStore>>,
     /// The longest time for one request.
     pub(crate) timeout: Duration,
     /// The header in which the proxy names the user.
@@ -79,6 +83,7 @@ impl Probe {
         Target {
             uri: url.clone(),
             timeout: self.timeout,
+            roots: self.roots.clone(),
         }
     }
 
@@ -108,6 +113,33 @@ impl Probe {
         for step in steps.filter(|step| logged_in || !step.login) {
             self.take(step, &plan, &target, found).await;
         }
+        if url.scheme_str() == Some("https") {
+            self.over_http_2(&plan, &target, logged_in, found).await;
+        }
+    }
+
+    /// The steps again, for proxies that treat HTTP/2 in another way. Nothing is said about the
+    /// steps when the proxy does not offer it.
+    async fn over_http_2(&self, plan: &Plan, target: &Target, logged_in: bool, found: &mut Found) {
+        let steps = STEPS.iter().filter(|step| step.http_2);
+        for step in steps.filter(|step| logged_in || !step.login) {
+            let forged = (step.lines)(plan);
+            if forged.is_empty() {
+                continue;
+            }
+            let lines = self.lines(&forged, step.login);
+            let mut answer = target.get_http_2("/_auth/probe", &lines).await;
+            if matches!(&answer, Ok(Some(answer)) if answer.code() == Some("not_found")) {
+                answer = target.get_http_2("/_auth/whoami", &lines).await;
+            }
+            let answer = match answer {
+                Ok(Some(answer)) => Ok(answer),
+                Ok(None) => return,
+                Err(error) => Err(error),
+            };
+            let name = format!("{}: {} {} over HTTP/2", target.uri, step.id, step.what);
+            judge(step, plan, target, &name, answer, found);
+        }
     }
 
     fn check_identity(&self, url: &Uri, baseline: &Answer, found: &mut Found) {
@@ -130,17 +162,8 @@ impl Probe {
             found.passed.push(format!("{name} (nothing to forge)"));
             return;
         }
-        match self.ask(target, &lines, step.login, step.websocket).await {
-            Err(error) => found.unsure.push(format!("{name}: {}", reason(&error))),
-            Ok(answer) => match (step.judge)(plan, &answer) {
-                Outcome::Passed => found.passed.push(name),
-                Outcome::Unsure(why) => found.unsure.push(format!("{name}: {why}")),
-                Outcome::Found(row, said) => {
-                    let detail = format!("{} {}: {said}", step.id, step.what);
-                    found.findings.push(finding(row, url, detail));
-                }
-            },
-        }
+        let answer = self.ask(target, &lines, step.login, step.websocket).await;
+        judge(step, plan, target, &name, answer, found);
     }
 
     async fn ask(
@@ -150,24 +173,33 @@ impl Probe {
         login: bool,
         websocket: bool,
     ) -> io::Result<Answer> {
-        let mut all = Vec::new();
-        if login {
-            all.extend(self.login.iter().cloned());
-        }
         if websocket {
+            let mut all = match login {
+                true => self.login.clone(),
+                false => Vec::new(),
+            };
             let upgrade = UPGRADE.iter();
             all.extend(upgrade.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
             all.extend_from_slice(lines);
             return target.get("/ws", &all).await;
         }
-        all.push((NONCE_HEADER.to_owned(), self.nonce.clone()));
-        all.extend_from_slice(lines);
+        let all = self.lines(lines, login);
         let answer = target.get("/_auth/probe", &all).await?;
         // A gateway that does not know the nonce still says who is asking.
         if answer.code() == Some("not_found") {
             return target.get("/_auth/whoami", &all).await;
         }
         Ok(answer)
+    }
+
+    /// The lines of a request for the probe's own route.
+    fn lines(&self, forged: &[(String, String)], login: bool) -> Vec<(String, String)> {
+        let login = if login { self.login.as_slice() } else { &[] };
+        let nonce = (NONCE_HEADER.to_owned(), self.nonce.clone());
+        let mut all = login.to_vec();
+        all.push(nonce);
+        all.extend_from_slice(forged);
+        all
     }
 
     async fn around_proxy(&self, url: &Uri, found: &mut Found) {
@@ -218,6 +250,30 @@ impl Probe {
                 .passed
                 .push(format!("{url}: D2 a forged user is refused")),
         }
+    }
+}
+
+fn judge(
+    step: &Step,
+    plan: &Plan,
+    target: &Target,
+    name: &str,
+    answer: io::Result<Answer>,
+    found: &mut Found,
+) {
+    match answer {
+        Err(error) => found.unsure.push(format!("{name}: {}", reason(&error))),
+        Ok(answer) => match (step.judge)(plan, &answer) {
+            Outcome::Passed => found.passed.push(name.to_owned()),
+            Outcome::Unsure(why) => found.unsure.push(format!("{name}: {why}")),
+            Outcome::Found(row, said) => {
+                let url = &target.uri;
+                let step = name.strip_prefix(&format!("{url}: ")).unwrap_or(name);
+                found
+                    .findings
+                    .push(finding(row, url, format!("{step}: {said}")));
+            }
+        },
     }
 }
 

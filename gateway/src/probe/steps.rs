@@ -51,6 +51,8 @@ pub(super) struct Step {
     pub(super) login: bool,
     /// Whether it asks for a WebSocket.
     pub(super) websocket: bool,
+    /// Whether it makes sense over HTTP/2, which has no `Connection` lines and no upgrades.
+    pub(super) http_2: bool,
     pub(super) lines: fn(&Plan) -> Vec<(String, String)>,
     pub(super) judge: fn(&Plan, &Answer) -> Outcome,
 }
@@ -65,6 +67,7 @@ pub(super) const STEPS: &[Step] = &[
         what: "a forged user header",
         login: true,
         websocket: false,
+        http_2: true,
         lines: |plan| vec![(plan.user_header.clone(), plan.forged())],
         judge: identity,
     },
@@ -73,6 +76,7 @@ pub(super) const STEPS: &[Step] = &[
         what: "two forged user headers",
         login: true,
         websocket: false,
+        http_2: true,
         lines: |plan| vec![(plan.user_header.clone(), plan.forged()); 2],
         judge: identity,
     },
@@ -81,6 +85,7 @@ pub(super) const STEPS: &[Step] = &[
         what: "a forged user header after a blank one",
         login: true,
         websocket: false,
+        http_2: true,
         lines: |plan| {
             let blank = (plan.user_header.clone(), String::new());
             vec![blank, (plan.user_header.clone(), plan.forged())]
@@ -92,6 +97,7 @@ pub(super) const STEPS: &[Step] = &[
         what: "the user header spelled with _",
         login: true,
         websocket: false,
+        http_2: true,
         lines: |plan| vec![(plan.alias(['_', '_']), plan.forged())],
         judge: alias,
     },
@@ -100,6 +106,7 @@ pub(super) const STEPS: &[Step] = &[
         what: "the user header spelled with . ~ and !",
         login: true,
         websocket: false,
+        http_2: true,
         lines: |plan| {
             let spellings = [['.', '.'], ['_', '-'], ['~', '!']];
             spellings
@@ -113,6 +120,7 @@ pub(super) const STEPS: &[Step] = &[
         what: "a Connection header that names the user header",
         login: true,
         websocket: false,
+        http_2: false,
         lines: |plan| {
             let value = format!("close, {}", plan.user_header);
             vec![("Connection".to_owned(), value)]
@@ -124,6 +132,7 @@ pub(super) const STEPS: &[Step] = &[
         what: "forged required headers",
         login: true,
         websocket: false,
+        http_2: true,
         lines: |plan| {
             let forge = |name: &String| (name.clone(), format!("probe-{}", plan.nonce));
             plan.required.iter().map(forge).collect()
@@ -135,6 +144,7 @@ pub(super) const STEPS: &[Step] = &[
         what: "a forged proxy secret",
         login: true,
         websocket: false,
+        http_2: true,
         lines: |plan| {
             let forge = |name: &String| (name.clone(), format!("probe-{}", plan.nonce));
             plan.secret_header.iter().map(forge).collect()
@@ -146,6 +156,7 @@ pub(super) const STEPS: &[Step] = &[
         what: "a forged X-Forwarded-For",
         login: true,
         websocket: false,
+        http_2: true,
         lines: |_| vec![("X-Forwarded-For".to_owned(), NOBODY.to_owned())],
         judge: client_ip,
     },
@@ -154,6 +165,7 @@ pub(super) const STEPS: &[Step] = &[
         what: "a forged X-Real-IP",
         login: true,
         websocket: false,
+        http_2: true,
         lines: |_| vec![("X-Real-IP".to_owned(), NOBODY.to_owned())],
         judge: client_ip,
     },
@@ -162,6 +174,7 @@ pub(super) const STEPS: &[Step] = &[
         what: "a forged Forwarded",
         login: true,
         websocket: false,
+        http_2: true,
         lines: |_| vec![("Forwarded".to_owned(), format!("for={NOBODY}"))],
         judge: client_ip,
     },
@@ -170,6 +183,7 @@ pub(super) const STEPS: &[Step] = &[
         what: "a forged X-Forwarded-Host",
         login: true,
         websocket: false,
+        http_2: true,
         lines: |plan| {
             let host = format!("probe-{}.invalid.example", plan.nonce);
             vec![("X-Forwarded-Host".to_owned(), host)]
@@ -181,6 +195,7 @@ pub(super) const STEPS: &[Step] = &[
         what: "a forged user header without a login",
         login: false,
         websocket: false,
+        http_2: true,
         lines: |plan| vec![(plan.user_header.clone(), plan.forged())],
         judge: unauthenticated,
     },
@@ -193,6 +208,7 @@ pub(super) const WEBSOCKET_STEPS: &[Step] = &[
         what: "a forged user header on an upgrade",
         login: true,
         websocket: true,
+        http_2: false,
         lines: |plan| vec![(plan.user_header.clone(), plan.forged())],
         judge: websocket_forged,
     },
@@ -201,6 +217,7 @@ pub(super) const WEBSOCKET_STEPS: &[Step] = &[
         what: "a forged user header on an upgrade without a login",
         login: false,
         websocket: true,
+        http_2: false,
         lines: |plan| vec![(plan.user_header.clone(), plan.forged())],
         judge: websocket_bypass,
     },
@@ -209,6 +226,7 @@ pub(super) const WEBSOCKET_STEPS: &[Step] = &[
         what: "an honest upgrade",
         login: true,
         websocket: true,
+        http_2: false,
         lines: |_| Vec::new(),
         judge: websocket_identity,
     },

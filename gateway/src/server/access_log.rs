@@ -267,6 +267,7 @@ pub(crate) struct Record {
     bytes_out: u64,
     first_byte: Option<Duration>,
     provider: Option<String>,
+    profile: Option<String>,
     attempts: u32,
     generation: u64,
     busy: Option<Busy>,
@@ -318,6 +319,7 @@ impl Record {
             bytes_out: 0,
             first_byte: None,
             provider: None,
+            profile: None,
             attempts: 0,
             generation: arrival.generation,
             busy: None,
@@ -354,10 +356,20 @@ impl Record {
         self.denied = true;
     }
 
-    /// The request is forwarded to this provider.
-    pub(crate) fn forwarded(&mut self, provider: &str) {
+    /// The request is forwarded to this provider, by the settings of a snapshot.
+    pub(crate) fn forwarded(&mut self, provider: &str, generation: u64) {
         self.provider = Some(provider.to_owned());
-        self.attempts = 1;
+        self.generation = generation;
+    }
+
+    /// The request is sent to the provider, perhaps again.
+    pub(crate) fn attempting(&mut self) {
+        self.attempts += 1;
+    }
+
+    /// The credential that served, by its name.
+    pub(crate) fn served_by(&mut self, profile: &str) {
+        self.profile = Some(profile.to_owned());
     }
 
     /// The provider began to answer.
@@ -432,6 +444,9 @@ impl Record {
         }
         if let Some(provider) = &self.provider {
             fields.text("provider", provider);
+            if let Some(profile) = &self.profile {
+                fields.text("profile", profile);
+            }
             fields.number("attempts", u64::from(self.attempts));
         }
         fields.number("generation", self.generation);
@@ -507,6 +522,38 @@ impl<'a> Fields<'a> {
         self.name(name);
         // Writing to a String cannot fail.
         let _ = write!(self.line, "\"{value}\"");
+    }
+
+    /// A member that is true or false.
+    pub(crate) fn flag(&mut self, name: &str, value: bool) {
+        self.name(name);
+        self.line.push_str(if value { "true" } else { "false" });
+    }
+
+    /// A member that is a text or null.
+    pub(crate) fn optional_text(&mut self, name: &str, value: Option<&str>) {
+        match value {
+            Some(value) => self.text(name, value),
+            None => self.null(name),
+        }
+    }
+
+    /// A member that is an address or null.
+    pub(crate) fn optional_display(&mut self, name: &str, value: Option<&IpAddr>) {
+        match value {
+            Some(value) => self.display(name, value),
+            None => self.null(name),
+        }
+    }
+
+    fn null(&mut self, name: &str) {
+        self.name(name);
+        self.line.push_str("null");
+    }
+
+    /// Ends the object.
+    pub(crate) fn close(self) {
+        self.line.push('}');
     }
 
     /// Ends the object and the line.

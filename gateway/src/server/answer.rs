@@ -12,7 +12,12 @@ use super::body::ReplyBody;
 
 /// An answer that the gateway made itself.
 pub(crate) fn json(status: StatusCode, body: &Value) -> Response<ReplyBody> {
-    let mut response = Response::new(ReplyBody::full(Bytes::from(body.to_string())));
+    json_text(status, Bytes::from(body.to_string()))
+}
+
+/// The same, with a body that is written already.
+pub(crate) fn json_text(status: StatusCode, body: Bytes) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::full(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.reserve(HEADERS);

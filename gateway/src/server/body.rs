@@ -1,5 +1,6 @@
 //! Bodies on their way: requests with limits, answers with an idle limit and an access log line.
 
+use std::collections::VecDeque;
 use std::error::Error as StdError;
 use std::io;
 use std::pin::Pin;
@@ -167,9 +168,21 @@ enum Content {
 
 /// What is left of an answer from upstream, and the place it takes among the running ones.
 struct Upstream {
+    /// What has been read already.
+    begun: VecDeque<Bytes>,
     incoming: Incoming,
     idle: IdleTimer,
+    watch: Option<Box<dyn Watch>>,
     _permit: Permit,
+}
+
+/// Somebody who looks on while an answer passes. Dropped without [`Watch::ended`] when it breaks
+/// off.
+pub(crate) trait Watch: Send {
+    /// The next part.
+    fn passed(&mut self, data: &Bytes);
+    /// The whole answer has passed.
+    fn ended(self: Box<Self>);
 }
 
 impl ReplyBody {
@@ -181,13 +194,26 @@ impl ReplyBody {
         }
     }
 
-    /// A body that is passed on as it arrives, with no silence longer than `idle`.
-    pub(crate) fn stream(incoming: Incoming, idle: Duration, permit: Permit) -> Self {
-        let upstream = Upstream {
+    /// A body that is passed on as it arrives, after the parts in `begun`, with no silence longer
+    /// than `idle`.
+    pub(crate) fn stream(
+        begun: VecDeque<Bytes>,
+        incoming: Incoming,
+        idle: Duration,
+        permit: Permit,
+        watch: Option<Box<dyn Watch>>,
+    ) -> Self {
+        let mut upstream = Upstream {
+            begun,
             incoming,
             idle: IdleTimer::new(idle),
+            watch,
             _permit: permit,
         };
+        // An answer without a body is never read.
+        if upstream.is_over() {
+            upstream.end();
+        }
         Self {
             content: Content::Stream(Box::new(upstream)),
             record: None,
@@ -241,7 +267,7 @@ impl Body for ReplyBody {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Full(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            Content::Stream(upstream) => upstream.incoming.is_end_stream(),
+            Content::Stream(upstream) => upstream.is_over(),
         }
     }
 
@@ -250,7 +276,7 @@ impl Body for ReplyBody {
             Content::Full(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64)
             }
-            Content::Stream(upstream) => upstream.incoming.size_hint(),
+            Content::Stream(upstream) => upstream.size_hint(),
         }
     }
 }
@@ -260,6 +286,46 @@ impl Upstream {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Bytes>, (Code, BodyError)>> {
+        let polled = self.poll_next(cx);
+        if let Poll::Ready(Ok(data)) = &polled {
+            if let (Some(data), Some(watch)) = (data, &mut self.watch) {
+                watch.passed(data);
+            }
+            if data.is_none() || self.is_over() {
+                self.end();
+            }
+        }
+        polled
+    }
+
+    fn end(&mut self) {
+        if let Some(watch) = self.watch.take() {
+            watch.ended();
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.begun.is_empty() && self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let begun: usize = self.begun.iter().map(Bytes::len).sum();
+        let (begun, rest) = (begun as u64, self.incoming.size_hint());
+        let mut hint = SizeHint::default();
+        hint.set_lower(begun + rest.lower());
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(begun + upper);
+        }
+        hint
+    }
+
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, (Code, BodyError)>> {
+        if let Some(data) = self.begun.pop_front() {
+            return Poll::Ready(Ok(Some(data)));
+        }
         loop {
             match Pin::new(&mut self.incoming).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {

@@ -9,13 +9,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hyper::HeaderMap;
-use openclaw_auth::access::{AccessRequest, ConnectionKind, Headers, Overrides};
+use openclaw_auth::access::{self, AccessRequest, ConnectionKind, Headers, Overrides};
 use openclaw_auth::host::Host;
 use openclaw_auth::{
-    Code, Engine, Error, Event, Issue, Options, Progress, SecretText, WatchStep, Watcher, mask,
+    ChatReply, Code, Engine, Error, Event, Issue, ModelRef, Options, Progress, SecretText,
+    SessionEntry, WatchStep, Watcher, mask,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::access_log::Fields;
+use super::lending::{self, Lent, Wish};
 use crate::waiting::Waiting;
 
 /// The engine: the current snapshot, and what changes it.
@@ -30,6 +33,32 @@ pub(crate) trait Core: Send + Sync {
     fn watch_step(&self, watcher: &mut Watcher) -> WatchStep;
     /// Ends a running reload and its programs, for shutting down.
     fn cancel(&self);
+    /// Lends a credential. May block.
+    fn lease(&self, wish: &Wish) -> Result<Box<dyn Lent>, Error>;
+    /// Carries out a `/model` directive; `None` when the text has none. May block.
+    fn command(
+        &self,
+        session: &str,
+        text: &str,
+        shown: Option<&str>,
+    ) -> Result<Option<ChatReply>, Error>;
+    /// What is remembered about a session.
+    fn session(&self, key: &str) -> SessionEntry;
+    /// Forgets what a session has selected.
+    fn forget_session(&self, key: &str);
+    /// The model that a text names.
+    fn resolve_model(&self, text: &str) -> Option<ModelRef>;
+    /// The model that is used when nothing else is chosen.
+    fn default_model(&self) -> Option<ModelRef>;
+    /// The profiles and keys of a provider without secrets. May block.
+    fn profiles(&self, provider: &str) -> Result<Value, Error>;
+    /// How often tokens were refreshed: provider, worked, failed.
+    fn refreshes(&self) -> Vec<(String, u64, u64)>;
+    /// How many credentials are lent now.
+    #[cfg(test)]
+    fn leases_out(&self) -> usize;
+    /// Writes usage that waits for the store: what has waited long enough, or everything. Blocks.
+    fn flush(&self, everything: bool);
 }
 
 /// One generation of settings, secrets and access rules.
@@ -52,6 +81,8 @@ pub(crate) trait Snapshot: Send + Sync {
     fn credentials(&self) -> Vec<CredentialInfo>;
     /// Whether this request may use the gateway, and as whom.
     fn authorize(&self, facts: &Facts<'_>) -> Result<Identity, Box<Denied>>;
+    /// The same about somebody whom an earlier snapshot has let in: no attempt is counted.
+    fn authorize_again(&self, facts: &Facts<'_>) -> Result<Identity, Box<Denied>>;
     /// Mode of authentication: `trusted-proxy`, `token`, `password` or `none`.
     fn auth_mode(&self) -> &'static str;
     /// Whether an address is one of `gateway.trustedProxies`.
@@ -121,10 +152,39 @@ pub(crate) struct Identity {
     pub(crate) user: Option<String>,
     /// Address of the client behind the proxies.
     pub(crate) client_ip: Option<IpAddr>,
+    /// Address of the transport peer.
+    pub(crate) peer_ip: Option<IpAddr>,
+    /// Whether the peer is on this machine and nobody is behind it.
+    pub(crate) local_direct: bool,
     /// Whether the caller may use administrative routes.
     pub(crate) is_admin: bool,
-    /// The whole identity as every language shows it.
-    pub(crate) json: Value,
+}
+
+impl Identity {
+    /// Writes the identity as every language shows it, and more members after it.
+    pub(crate) fn write(&self, out: &mut String, more: impl FnOnce(&mut Fields<'_>)) {
+        let mut fields = Fields::begin(out);
+        fields.flag("ok", true);
+        fields.text("method", self.method);
+        fields.optional_text("user", self.user.as_deref());
+        fields.optional_display("clientIp", self.client_ip.as_ref());
+        fields.optional_display("peerIp", self.peer_ip.as_ref());
+        fields.flag("localDirect", self.local_direct);
+        more(&mut fields);
+        fields.close();
+    }
+
+    /// The identity as every language shows it.
+    pub(crate) fn to_json(&self) -> Value {
+        json!({
+            "ok": true,
+            "method": self.method,
+            "user": self.user,
+            "clientIp": self.client_ip,
+            "peerIp": self.peer_ip,
+            "localDirect": self.local_direct,
+        })
+    }
 }
 
 /// Why a caller is refused.
@@ -226,6 +286,57 @@ impl Core for Engine {
     fn cancel(&self) {
         Self::cancel(self);
     }
+
+    fn lease(&self, wish: &Wish) -> Result<Box<dyn Lent>, Error> {
+        lending::lease(self, wish)
+    }
+
+    fn command(
+        &self,
+        session: &str,
+        text: &str,
+        shown: Option<&str>,
+    ) -> Result<Option<ChatReply>, Error> {
+        self.chat(session, None, text, shown)
+    }
+
+    fn session(&self, key: &str) -> SessionEntry {
+        Self::session(self, key)
+    }
+
+    fn forget_session(&self, key: &str) {
+        self.set_session(key, SessionEntry::default());
+    }
+
+    fn resolve_model(&self, text: &str) -> Option<ModelRef> {
+        Self::resolve_model(self, None, text).ok()
+    }
+
+    fn default_model(&self) -> Option<ModelRef> {
+        Self::default_model(self, None).ok()
+    }
+
+    fn profiles(&self, provider: &str) -> Result<Value, Error> {
+        self.profiles_json(None, Some(provider))
+    }
+
+    fn refreshes(&self) -> Vec<(String, u64, u64)> {
+        self.refresh_counts()
+    }
+
+    #[cfg(test)]
+    fn leases_out(&self) -> usize {
+        Self::leases_out(self)
+    }
+
+    fn flush(&self, everything: bool) {
+        if everything {
+            // What could not be written is only about usage, and was logged as an event.
+            Self::flush(self);
+        } else {
+            self.flush_due();
+        }
+    }
 }
 
 impl Snapshot for openclaw_auth::Snapshot {
@@ -288,26 +399,19 @@ impl Snapshot for openclaw_auth::Snapshot {
     }
 
     fn authorize(&self, facts: &Facts<'_>) -> Result<Identity, Box<Denied>> {
-        let decision = self
-            .access()
-            .authorize(Some(&facts.request(&Lines(facts.headers))));
-        match decision {
-            Ok(identity) => Ok(Identity {
-                method: identity.method.as_str(),
-                json: identity.to_json(),
-                client_ip: identity.client_ip,
-                is_admin: self.access().is_admin(&identity),
-                user: identity.user,
-            }),
-            Err(denied) => Err(Box::new(Denied {
-                code: denied.code(),
-                status: denied.http_status(),
-                body: denied.body(self.access().hides_reasons()),
-                challenge: denied.challenge(),
-                retry_after_ms: denied.retry_after_ms(),
-                penalty_ms: denied.penalty_ms(),
-            })),
-        }
+        let lines = Lines(facts.headers);
+        decided(
+            self.access(),
+            self.access().authorize(Some(&facts.request(&lines))),
+        )
+    }
+
+    fn authorize_again(&self, facts: &Facts<'_>) -> Result<Identity, Box<Denied>> {
+        let lines = Lines(facts.headers);
+        decided(
+            self.access(),
+            self.access().authorize_again(&facts.request(&lines)),
+        )
     }
 
     fn auth_mode(&self) -> &'static str {
@@ -329,6 +433,30 @@ impl Snapshot for openclaw_auth::Snapshot {
     }
 }
 
+fn decided(
+    access: &access::AccessControl,
+    decision: Result<access::Identity, access::Denied>,
+) -> Result<Identity, Box<Denied>> {
+    match decision {
+        Ok(identity) => Ok(Identity {
+            method: identity.method.as_str(),
+            client_ip: identity.client_ip,
+            peer_ip: identity.peer_ip,
+            local_direct: identity.local_direct,
+            is_admin: access.is_admin(&identity),
+            user: identity.user,
+        }),
+        Err(denied) => Err(Box::new(Denied {
+            code: denied.code(),
+            status: denied.http_status(),
+            body: denied.body(access.hides_reasons()),
+            challenge: denied.challenge(),
+            retry_after_ms: denied.retry_after_ms(),
+            penalty_ms: denied.penalty_ms(),
+        })),
+    }
+}
+
 /// A header map shows every line, repeated ones too, in the order in which names arrived.
 struct Lines<'a>(&'a HeaderMap);
 
@@ -336,6 +464,44 @@ impl Headers for Lines<'_> {
     fn each<'h>(&'h self, visit: &mut dyn FnMut(&'h str, &'h [u8])) {
         for (name, value) in self.0 {
             visit(name.as_str(), value.as_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_written_as_the_library_shows_it() {
+        let config = json!({"gateway": {
+            "trustedProxies": ["10.0.0.1"],
+            "auth": {"mode": "trusted-proxy", "trustedProxy": {"userHeader": "x-user"}},
+        }});
+        let sim = openclaw_auth::host::sim::Sim::new();
+        let options = Options::new().with_host(sim.host()).config_value(config);
+        let engine = Engine::open(options).unwrap();
+        for client in ["203.0.113.9", "nobody"] {
+            let lines = [
+                ("x-user", "a\u{e9}".as_bytes()),
+                ("x-forwarded-for", client.as_bytes()),
+            ];
+            let request = AccessRequest {
+                remote: Some("10.0.0.1:1"),
+                local: None,
+                headers: &lines,
+                kind: ConnectionKind::Http,
+                tls: false,
+                credentials: None,
+            };
+            let snapshot = engine.snapshot();
+            let theirs = snapshot.access().authorize(Some(&request)).unwrap();
+            let own = decided(snapshot.access(), Ok(theirs.clone())).unwrap();
+            assert_eq!(own.to_json(), theirs.to_json());
+            let mut text = String::new();
+            own.write(&mut text, |_| {});
+            let written: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(written, theirs.to_json(), "{text}");
         }
     }
 }

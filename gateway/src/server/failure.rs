@@ -24,6 +24,8 @@ struct Inner {
     challenge: Option<&'static str>,
     retry_after_s: Option<u64>,
     close: bool,
+    /// A status that is not that of the code.
+    status: Option<StatusCode>,
     /// A denial of the access rules brings its own status and body.
     denied: Option<(StatusCode, Value)>,
 }
@@ -39,6 +41,7 @@ impl Failure {
             challenge: None,
             retry_after_s: None,
             close: false,
+            status: None,
             denied: None,
         }))
     }
@@ -58,6 +61,12 @@ impl Failure {
     /// Says which methods the route has.
     pub(crate) fn allowing(mut self, methods: &'static str) -> Self {
         self.0.allow = Some(methods);
+        self
+    }
+
+    /// Another status than the one that belongs to the code.
+    pub(crate) fn with_status(mut self, status: u16) -> Self {
+        self.0.status = StatusCode::from_u16(status).ok();
         self
     }
 
@@ -90,12 +99,19 @@ impl Failure {
         self.0.code
     }
 
+    /// The message.
+    pub(crate) fn message(&self) -> &str {
+        &self.0.message
+    }
+
     /// The status of the answer.
     pub(crate) fn status(&self) -> StatusCode {
         match &self.0.denied {
             Some((status, _)) => *status,
-            None => StatusCode::from_u16(row(self.0.code).1)
-                .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            None => self.0.status.unwrap_or_else(|| {
+                StatusCode::from_u16(row(self.0.code).1)
+                    .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            }),
         }
     }
 
@@ -166,6 +182,11 @@ const FALLBACK: (Code, u16, &str) = (Code::InternalError, 500, "internal error")
 
 /// Status and message of each code that the gateway answers with.
 const ROWS: &[(Code, u16, &str)] = &[
+    (
+        Code::AllUnavailable,
+        503,
+        "no credential of the provider can be used now; its limits are used up",
+    ),
     (Code::AdminRequired, 403, "this route is for administrators"),
     (
         Code::BodyIncomplete,
@@ -231,13 +252,43 @@ const ROWS: &[(Code, u16, &str)] = &[
         500,
         "the settings of the provider cannot be used",
     ),
+    (
+        Code::ProfileIneligible,
+        400,
+        "the profile that the session has selected cannot be used",
+    ),
+    (
+        Code::ProfileNotFound,
+        400,
+        "the profile that the session has selected does not exist",
+    ),
     (Code::ProviderUnknown, 404, "no such provider is configured"),
+    (
+        Code::RefreshFailed,
+        502,
+        "the provider refused to renew the gateway's token",
+    ),
+    (
+        Code::RefreshUnavailable,
+        502,
+        "the gateway's token has run out and cannot be renewed",
+    ),
+    (
+        Code::SessionInvalid,
+        400,
+        "a session key is 1 to 128 letters, digits and any of . _ : @ / -",
+    ),
     (
         Code::TargetInvalid,
         400,
         "the request target is not acceptable",
     ),
     (Code::TargetTooLong, 414, "the request target is too long"),
+    (
+        Code::UnknownCommand,
+        400,
+        "the text contains no /model command",
+    ),
     (
         Code::UpgradeUnsupported,
         400,

@@ -55,6 +55,8 @@ pub(crate) struct Limits {
     pub(crate) first_byte: Duration,
     /// Silence within an answer of a provider.
     pub(crate) upstream_idle: Duration,
+    /// What all requests together keep of their bodies, to be sent again.
+    pub(crate) replay: u64,
 }
 
 impl Default for Limits {
@@ -81,6 +83,7 @@ impl Default for Limits {
             connect: Duration::from_secs(10),
             first_byte: Duration::from_secs(300),
             upstream_idle: Duration::from_secs(300),
+            replay: 256 * 1024 * 1024,
         }
     }
 }

@@ -5,10 +5,12 @@ mod answer;
 mod bind;
 mod body;
 mod checks;
+mod command;
 mod connection;
 mod core_api;
 mod demo;
 mod failure;
+mod lending;
 mod limits;
 mod link;
 mod metrics;
@@ -19,6 +21,7 @@ mod readiness;
 mod reload;
 mod reload_note;
 mod routes;
+mod session;
 mod settings;
 mod signals;
 mod state;
@@ -54,6 +57,7 @@ pub(crate) use reload_note::path as reload_note_path;
 use self::access_log::AccessLog;
 use self::bind::{Listening, Machine, Plan};
 use self::connection::{ACCEPT_PAUSE, Surroundings};
+use self::core_api::Core;
 use self::demo::Demo;
 use self::limits::Limits;
 use self::link::Link;
@@ -196,6 +200,7 @@ async fn serve(
         tokio::spawn(metrics::listen(listener, around.clone()));
     }
     tokio::spawn(keep_log(Arc::clone(&state.log)));
+    tokio::spawn(keep_usage(Arc::clone(&state.core)));
     drop(around);
     announce(state, &addresses, print);
     if let Some(address) = metrics_address {
@@ -217,6 +222,11 @@ async fn serve(
     let ended = drain(state, ended, &mut signals).await;
     state.log.summarise(true);
     state.log.flush();
+    if ended == Ended::Normally {
+        let core = Arc::clone(&state.core);
+        // A panic in it would have been told already; the gateway stops in any case.
+        let _ = tokio::task::spawn_blocking(move || core.flush(true)).await;
+    }
     Ok(ended)
 }
 
@@ -295,6 +305,21 @@ async fn keep_log(log: Arc<AccessLog>) {
     }
 }
 
+/// Writes out what is known about the use of credentials, once it has waited long enough.
+async fn keep_usage(core: Arc<dyn Core>) {
+    loop {
+        sleep(USAGE_PAUSE).await;
+        let core = Arc::clone(&core);
+        if tokio::task::spawn_blocking(move || core.flush(false))
+            .await
+            .is_err()
+        {
+            log::error!("usage is written by requests only from now on");
+            return;
+        }
+    }
+}
+
 fn reload_by_signal(state: &Arc<State>, note: Option<Arc<ReloadNote>>) {
     if let Err(error) = state.log.reopen() {
         log::error!("the access log cannot be opened again: {}", error.kind());
@@ -341,5 +366,9 @@ fn system_failed(what: &str, error: &io::Error) -> Error {
 
 /// How long lines of the access log wait for others.
 const LOG_PAUSE: Duration = Duration::from_millis(100);
+/// How often is looked whether usage has waited long enough.
+const USAGE_PAUSE: Duration = Duration::from_secs(1);
 const WORKERS: usize = 2;
-const BLOCKING_THREADS: usize = 16;
+/// One for each forwarded request, since all of them may wait for one refresh, and some for what
+/// must go on meanwhile.
+const BLOCKING_THREADS: usize = 256 + 16;

@@ -1,16 +1,20 @@
 //! `GET /_auth/probe`: what reached the gateway, for the active probe of `security probe`.
 //!
-//! Only for a caller who is let in and who also shows a nonce, which the command line has left in
-//! the state folder. It tells lengths and whether a value is the probe's own, never a value.
+//! Only for a caller who is let in and who also shows a nonce: one that an administrator has got
+//! from `POST /_auth/probe`, or that the command line has left in the state folder. It tells
+//! lengths and whether a value is the probe's own, never a value.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::{HeaderMap, Request, Response, StatusCode};
-use openclaw_auth::host::Host;
+use openclaw_auth::host::{self, Host};
 use openclaw_auth::{Code, SecretText};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::answer;
 use super::body::ReplyBody;
@@ -25,6 +29,73 @@ pub(crate) const NONCE_HEADER: &str = "x-openclaw-auth-probe";
 pub(crate) const NONCE_FILE: &str = "gateway/probe-nonce";
 /// How long a nonce is good for.
 const LIFETIME: Duration = Duration::from_secs(600);
+/// How often it may be shown.
+const USES: u32 = 500;
+/// Nonces that are good at the same time.
+const NONCES: usize = 16;
+
+/// The nonces that are good, and how often they may still be shown.
+#[derive(Debug, Default)]
+pub(crate) struct Nonces(Mutex<VecDeque<Nonce>>);
+
+#[derive(Debug)]
+struct Nonce {
+    text: SecretText,
+    until: Instant,
+    left: u32,
+}
+
+impl Nonces {
+    /// A new one.
+    fn begin(&self) -> Result<SecretText, Failure> {
+        let mut bytes = [0_u8; 16];
+        host::random(&mut bytes).map_err(|_| Code::InternalError)?;
+        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let text = SecretText::new(text);
+        self.remember(text.clone());
+        Ok(text)
+    }
+
+    fn remember(&self, text: SecretText) {
+        let mut nonces = self.0.lock();
+        if nonces.len() == NONCES {
+            nonces.pop_front();
+        }
+        nonces.push_back(Nonce {
+            text,
+            until: Instant::now() + LIFETIME,
+            left: USES,
+        });
+    }
+
+    /// Uses one; `None` when it is not known.
+    fn show(&self, text: &SecretText) -> Option<bool> {
+        let mut nonces = self.0.lock();
+        let nonce = nonces.iter_mut().find(|nonce| nonce.text == *text)?;
+        let is_good = nonce.left > 0 && Instant::now() < nonce.until;
+        nonce.left = nonce.left.saturating_sub(1);
+        Some(is_good)
+    }
+}
+
+/// Answers `POST /_auth/probe` with a nonce.
+///
+/// # Errors
+///
+/// `admin_required`, or `internal_error` without random numbers.
+pub(crate) fn begin(call: &Call<'_>, identity: &Identity) -> Result<Response<ReplyBody>, Failure> {
+    if !identity.is_admin {
+        return Err(Code::AdminRequired.into());
+    }
+    let nonce = call.state.nonces.begin()?;
+    let body = json!({
+        "nonce": nonce.expose(),
+        "header": NONCE_HEADER,
+        "seconds": LIFETIME.as_secs(),
+        "uses": USES,
+    });
+    Ok(answer::json(StatusCode::OK, &body))
+}
 
 /// Answers with the identity and what is known about the security headers.
 ///
@@ -41,14 +112,24 @@ pub(crate) async fn answer(
     let Some(shown) = shown.filter(|nonce| nonce.len() >= MIN_NONCE) else {
         return Err(Code::NotFound.into());
     };
-    let path = call.current.snapshot.state_dir().join(NONCE_FILE);
-    let nonce = tokio::task::spawn_blocking(move || read_nonce(&path)).await;
     let shown = SecretText::new(shown.to_owned());
-    match nonce {
-        Ok(Some(nonce)) if nonce == shown => {}
-        _ => return Err(Code::NotFound.into()),
+    let nonces = &call.state.nonces;
+    let is_good = match nonces.show(&shown) {
+        Some(is_good) => is_good,
+        None => {
+            let path = call.current.snapshot.state_dir().join(NONCE_FILE);
+            let nonce = tokio::task::spawn_blocking(move || read_nonce(&path)).await;
+            let is_good = matches!(nonce, Ok(Some(nonce)) if nonce == shown);
+            if is_good {
+                nonces.remember(shown.clone());
+            }
+            is_good
+        }
+    };
+    if !is_good {
+        return Err(Code::NotFound.into());
     }
-    let mut body = identity.json.clone();
+    let mut body = identity.to_json();
     if let Value::Object(members) = &mut body {
         let names = security_headers(&*call.current.snapshot);
         let lines = lines(request.headers(), &names, shown.expose());
@@ -144,6 +225,25 @@ mod tests {
                 json!({"name": "x.forwarded~for", "len": 9, "equalsProbe": false}),
             ]
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_nonce_ends_by_use_and_by_time() {
+        let nonces = Nonces::default();
+        let first = nonces.begin().unwrap();
+        assert_eq!(first.expose().len(), 32);
+        for _ in 0..USES {
+            assert_eq!(nonces.show(&first), Some(true));
+        }
+        assert_eq!(nonces.show(&first), Some(false), "used up");
+        let second = nonces.begin().unwrap();
+        assert!(first != second);
+        tokio::time::advance(LIFETIME).await;
+        assert_eq!(nonces.show(&second), Some(false), "too old");
+        for _ in 0..NONCES {
+            nonces.begin().unwrap();
+        }
+        assert_eq!(nonces.show(&first), None, "forgotten");
     }
 
     #[test]

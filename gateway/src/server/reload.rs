@@ -1,4 +1,5 @@
-//! Reloads: never two at a time; whoever asks meanwhile gets the answer of the running one.
+//! Reloads: never two at a time. Whoever asks while one is reading shares the next one, because
+//! what they have changed may have been read already.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +26,29 @@ pub(crate) struct Reloader {
     degraded: AtomicBool,
     /// Number of the snapshot of the last reload that worked.
     generation: watch::Sender<u64>,
-    running: Mutex<Option<watch::Receiver<Option<Outcome>>>>,
+    runs: Mutex<Runs>,
+}
+
+/// The reload that is running, and the one after it.
+#[derive(Default)]
+struct Runs {
+    current: Option<Run>,
+    next: Option<Run>,
+}
+
+struct Run {
+    ended: watch::Sender<Option<Outcome>>,
+    /// Whether it may have read something.
+    has_begun: bool,
+}
+
+impl Run {
+    fn new() -> Self {
+        Self {
+            ended: watch::Sender::new(None),
+            has_begun: false,
+        }
+    }
 }
 
 impl Reloader {
@@ -43,7 +66,7 @@ impl Reloader {
             readiness,
             metrics,
             degraded: AtomicBool::new(false),
-            running: Mutex::new(None),
+            runs: Mutex::default(),
         }
     }
 
@@ -57,7 +80,7 @@ impl Reloader {
         self.generation.subscribe()
     }
 
-    /// Reloads, or waits for the reload that is running.
+    /// Reloads, or waits for a reload that has not begun to read.
     ///
     /// The reload goes on when the caller goes away.
     pub(crate) async fn reload(self: &Arc<Self>) -> Outcome {
@@ -76,34 +99,52 @@ impl Reloader {
     }
 
     fn join(self: &Arc<Self>) -> watch::Receiver<Option<Outcome>> {
-        let mut running = self.running.lock();
-        if let Some(running) = &*running {
-            return running.clone();
-        }
-        let (ended, receiver) = watch::channel(None);
-        *running = Some(receiver.clone());
-        let this = Arc::clone(self);
-        tokio::spawn(async move {
-            let that = Arc::clone(&this);
+        let mut runs = self.runs.lock();
+        let run = match &runs.current {
+            Some(current) if !current.has_begun => &mut runs.current,
+            Some(_) => &mut runs.next,
+            None => {
+                tokio::spawn(Arc::clone(self).work());
+                &mut runs.current
+            }
+        };
+        run.get_or_insert_with(Run::new).ended.subscribe()
+    }
+
+    /// Runs until nobody asks any more.
+    async fn work(self: Arc<Self>) {
+        loop {
+            let that = Arc::clone(&self);
             let outcome = tokio::task::spawn_blocking(move || that.read()).await;
             let outcome = outcome
                 .unwrap_or_else(|_| Err(Error::new(Code::InternalError, "the reload broke off")));
-            this.degraded.store(outcome.is_err(), Ordering::Relaxed);
-            this.readiness.changed();
-            this.metrics.reloaded(outcome.is_ok());
+            self.degraded.store(outcome.is_err(), Ordering::Relaxed);
+            self.readiness.changed();
+            self.metrics.reloaded(outcome.is_ok());
             if let Ok(reloaded) = &outcome {
-                this.generation.send_replace(reloaded.generation);
+                self.generation.send_replace(reloaded.generation);
             }
-            log_outcome(&*this.core, &outcome);
-            this.running.lock().take();
-            // Nobody may be waiting any more.
-            let _ = ended.send(Some(Arc::new(outcome)));
-        });
-        receiver
+            log_outcome(&*self.core, &outcome);
+            let (done, goes_on) = {
+                let mut runs = self.runs.lock();
+                let next = runs.next.take();
+                let done = std::mem::replace(&mut runs.current, next);
+                (done, runs.current.is_some())
+            };
+            if let Some(done) = done {
+                done.ended.send_replace(Some(Arc::new(outcome)));
+            }
+            if !goes_on {
+                return;
+            }
+        }
     }
 
     /// Blocks: runs programs and reads files.
     fn read(&self) -> Result<Reloaded, Error> {
+        if let Some(current) = &mut self.runs.lock().current {
+            current.has_begun = true;
+        }
         let mut reloaded = self.core.reload()?;
         reloaded.warnings.extend(self.restart_required());
         reloaded.warnings.extend(self.renew_tls());

@@ -3,16 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::header::HeaderMap;
 use hyper::{Method, Request, Response, StatusCode};
 use openclaw_auth::Code;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::access_log::Record;
 use super::answer;
-use super::body::ReplyBody;
+use super::body::{ReplyBody, RequestBody};
 use super::checks;
+use super::command::Command;
 use super::connection::Surroundings;
 use super::core_api::{Denied, Identity};
 use super::failure::Failure;
@@ -21,6 +24,7 @@ use super::metrics;
 use super::probe;
 use super::proxy;
 use super::reload;
+use super::session;
 use super::settings::Current;
 use super::state::State;
 use super::status;
@@ -55,6 +59,7 @@ struct Route {
 enum Path {
     Is(&'static [&'static str]),
     Below(&'static str),
+    Between(&'static str, &'static str),
 }
 
 #[derive(PartialEq, Eq, Clone, Copy)]
@@ -73,6 +78,8 @@ enum Handler {
     Metrics,
     Probe,
     Reload,
+    Command,
+    Session,
     Proxy,
     ProxyByModel,
     WebSocket,
@@ -106,8 +113,8 @@ const ROUTES: &[Route] = &[
     Route {
         template: "/_auth/probe",
         path: Path::Is(&["/_auth/probe"]),
-        methods: &[Method::GET],
-        allow: "GET",
+        methods: &[Method::GET, Method::POST],
+        allow: "GET, POST",
         caller: Caller::Known,
         handler: Handler::Probe,
     },
@@ -126,6 +133,22 @@ const ROUTES: &[Route] = &[
         allow: "POST",
         caller: Caller::Admin,
         handler: Handler::Reload,
+    },
+    Route {
+        template: "/_auth/command",
+        path: Path::Is(&["/_auth/command"]),
+        methods: &[Method::POST],
+        allow: "POST",
+        caller: Caller::Known,
+        handler: Handler::Command,
+    },
+    Route {
+        template: "/_auth/sessions/{key}/model",
+        path: Path::Between(SESSIONS, SESSION_MODEL),
+        methods: &[Method::GET, Method::DELETE],
+        allow: "GET, DELETE",
+        caller: Caller::Known,
+        handler: Handler::Session,
     },
     Route {
         template: "/_auth/metrics",
@@ -182,7 +205,7 @@ pub(crate) async fn answer(
         check_own_body(request.headers(), call.state.limits.own_body)?;
         return Ok(match route.handler {
             Handler::Ready => ready(call, &request),
-            _ => answer::json(StatusCode::OK, &json!({"ok": true, "status": "live"})),
+            _ => answer::json_text(StatusCode::OK, Bytes::from_static(LIVE)),
         });
     }
     if request.uri().query().is_some_and(checks::has_credential) {
@@ -201,15 +224,18 @@ pub(crate) async fn answer(
         // Boxed: every connection keeps room for the future of a request.
         Handler::Proxy => Box::pin(proxy::forward(call, &identity, request)).await,
         Handler::ProxyByModel => Box::pin(proxy::forward_by_model(call, &identity, request)).await,
+        Handler::Probe if *request.method() == Method::POST => probe::begin(call, &identity),
         Handler::Probe => probe::answer(call, &identity, &request).await,
         Handler::Reload => Ok(reload(call).await),
-        Handler::Metrics => Ok(answer::metrics(metrics::page(call.state))),
+        Handler::Metrics => Ok(answer::metrics(metrics::page(call.state).await)),
         Handler::WebSocket => websocket::open(call, identity, request),
-        Handler::Status => Ok(answer::json(
-            StatusCode::OK,
-            &status::document(call.state, call.current),
-        )),
-        _ => Ok(who_am_i(call, identity)),
+        Handler::Command => command(call, &identity, request).await,
+        Handler::Session => session_model(call, &identity, &request),
+        Handler::Status => {
+            let document = status::document(call.state, call.current).await;
+            Ok(answer::json(StatusCode::OK, &document))
+        }
+        _ => Ok(who_am_i(call, &identity)),
     }
 }
 
@@ -218,6 +244,10 @@ impl Route {
         match self.path {
             Path::Is(paths) => paths.contains(&path),
             Path::Below(prefix) => path.starts_with(prefix),
+            Path::Between(prefix, suffix) => path
+                .strip_prefix(prefix)
+                .and_then(|rest| rest.strip_suffix(suffix))
+                .is_some_and(|key| !key.is_empty()),
         }
     }
 
@@ -286,12 +316,12 @@ fn ready(call: &Call<'_>, request: &Request<Incoming>) -> Response<ReplyBody> {
     answer::json(status, &body)
 }
 
-fn who_am_i(call: &Call<'_>, identity: Identity) -> Response<ReplyBody> {
-    let mut body = identity.json;
-    if let Value::Object(members) = &mut body {
-        members.insert("requestId".to_owned(), call.record.request_id().into());
-    }
-    answer::json(StatusCode::OK, &body)
+fn who_am_i(call: &Call<'_>, identity: &Identity) -> Response<ReplyBody> {
+    let mut body = String::with_capacity(WHO_AM_I);
+    identity.write(&mut body, |fields| {
+        fields.text("requestId", call.record.request_id());
+    });
+    answer::json_text(StatusCode::OK, Bytes::from(body))
 }
 
 async fn reload(call: &Call<'_>) -> Response<ReplyBody> {
@@ -303,13 +333,61 @@ async fn reload(call: &Call<'_>) -> Response<ReplyBody> {
     answer::json(status, &reload::document(&outcome))
 }
 
-/// The gateway's own routes read no body; one that is too long is not even skipped over.
+/// Carries out a `/model` directive.
+async fn command(
+    call: &mut Call<'_>,
+    identity: &Identity,
+    request: Request<Incoming>,
+) -> Result<Response<ReplyBody>, Failure> {
+    let session = session::of_request(&request, identity)?;
+    let limits = &call.state.limits;
+    let body = RequestBody::new(request.into_body(), limits.own_body, limits.body_idle);
+    let fate = body.fate();
+    call.record.receiving(body.fate());
+    let body = body.collect().await;
+    let body =
+        body.map_err(|_| Failure::new(fate.fault().unwrap_or(Code::BodyIncomplete)).closing())?;
+    let command = Command::read(&body.to_bytes())?;
+    let done = command
+        .run(&call.state.core, identity, Some(session))
+        .await?;
+    Ok(answer::json(StatusCode::OK, &done))
+}
+
+/// Shows or forgets what a session has selected.
+fn session_model(
+    call: &Call<'_>,
+    identity: &Identity,
+    request: &Request<Incoming>,
+) -> Result<Response<ReplyBody>, Failure> {
+    let path = request.uri().path();
+    let key = path
+        .strip_prefix(SESSIONS)
+        .and_then(|rest| rest.strip_suffix(SESSION_MODEL));
+    let key = session::unescaped(key.unwrap_or_default())?;
+    let session = session::named(&key, identity)?;
+    let core = &*call.state.core;
+    if *request.method() == Method::DELETE {
+        core.forget_session(&session);
+    }
+    let selection = session::selection(core, &core.session(&session));
+    let body = json!({"session": key, "selection": selection});
+    Ok(answer::json(StatusCode::OK, &body))
+}
+
+/// Most of the gateway's own routes read no body; one that is too long is not even skipped over.
 fn check_own_body(headers: &HeaderMap, limit: u64) -> Result<(), Failure> {
     if proxy::declared_length(headers).is_some_and(|length| length > limit) {
         return Err(Failure::new(Code::BodyTooLarge).closing());
     }
     Ok(())
 }
+
+const LIVE: &[u8] = br#"{"ok":true,"status":"live"}"#;
+/// Room for the answer, usually.
+const WHO_AM_I: usize = 256;
+const SESSIONS: &str = "/_auth/sessions/";
+const SESSION_MODEL: &str = "/model";
 
 /// The caller's request id, when it has the form of one; proxies set it to follow a request.
 pub(crate) fn given_request_id(headers: &HeaderMap) -> Option<String> {

@@ -25,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) is_exposed: bool,
     /// Most bytes in the body of a forwarded request.
     pub(crate) max_body: u64,
+    /// Most bytes of it that are kept to be sent again.
+    pub(crate) max_replay: u64,
     /// How long running requests may take to end at a stop.
     pub(crate) shutdown_grace: Duration,
     /// Which request headers are passed on to providers.
@@ -35,9 +37,11 @@ impl Settings {
     /// Reads the settings; what is absent has its default.
     pub(crate) fn read(snapshot: &dyn Snapshot, listening: &Listening) -> Self {
         let allowed = texts(snapshot, "/gateway/http/proxy/allowRequestHeaders");
+        let max_body = number(snapshot, "/gateway/http/maxBodyBytes").unwrap_or(MAX_BODY);
         Self {
             is_exposed: snapshot.auth_mode() == "none" && !listening.plan.is_loopback(),
-            max_body: number(snapshot, "/gateway/http/maxBodyBytes").unwrap_or(MAX_BODY),
+            max_body,
+            max_replay: number(snapshot, "/gateway/http/maxReplayBytes").unwrap_or(max_body),
             shutdown_grace: Duration::from_millis(
                 number(snapshot, "/gateway/shutdownGraceMs").unwrap_or(SHUTDOWN_GRACE_MS),
             ),

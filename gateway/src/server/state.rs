@@ -13,7 +13,8 @@ use super::bind::Listening;
 use super::core_api::Core;
 use super::limits::{Connections, Forwarded, Limits};
 use super::metrics::Metrics;
-use super::proxy::UpstreamClient;
+use super::probe::Nonces;
+use super::proxy::{Budget, UpstreamClient};
 use super::readiness::Readiness;
 use super::reload::Reloader;
 use super::settings::{Current, Settings};
@@ -31,10 +32,14 @@ pub(crate) struct State {
     pub(crate) connections: Arc<Connections>,
     /// The requests being forwarded.
     pub(crate) forwarded: Arc<Forwarded>,
+    /// What may be kept of request bodies.
+    pub(crate) replay: Arc<Budget>,
     /// Connections to providers.
     pub(crate) upstream: UpstreamClient,
     /// Runs reloads, one at a time.
     pub(crate) reloader: Arc<Reloader>,
+    /// The probes that run now.
+    pub(crate) nonces: Nonces,
     /// What is counted.
     pub(crate) metrics: Arc<Metrics>,
     /// Whether the server is ready.
@@ -65,6 +70,7 @@ impl State {
         Ok(Arc::new(Self {
             connections: Arc::default(),
             forwarded: Arc::default(),
+            replay: Arc::new(Budget::new(limits.replay)),
             upstream: UpstreamClient::new(limits.connect),
             reloader: Arc::new(Reloader::new(
                 Arc::clone(&core),
@@ -73,6 +79,7 @@ impl State {
                 Arc::clone(&metrics),
             )),
             metrics,
+            nonces: Nonces::default(),
             started: Instant::now(),
             readiness,
             ids: RequestIds::new()?,

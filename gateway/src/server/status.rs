@@ -1,16 +1,23 @@
 //! `GET /_auth/status`: which credentials there are, without showing any of them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::core_api::CredentialInfo;
-use super::settings::Current;
+use super::core_api::{Core, CredentialInfo, Snapshot};
+use super::settings::{Current, value};
 use super::state::State;
 
 /// The document.
-pub(crate) fn document(state: &State, current: &Current) -> Value {
-    let snapshot = &*current.snapshot;
+pub(crate) async fn document(state: &Arc<State>, current: &Current) -> Value {
+    let (state, snapshot) = (Arc::clone(state), Arc::clone(&current.snapshot));
+    // The profiles are in a file.
+    let document = tokio::task::spawn_blocking(move || read(&state, &*snapshot)).await;
+    document.unwrap_or_default()
+}
+
+fn read(state: &State, snapshot: &dyn Snapshot) -> Value {
     let mut providers: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for credential in snapshot.credentials() {
         let shown = shown(&credential);
@@ -19,9 +26,21 @@ pub(crate) fn document(state: &State, current: &Current) -> Value {
             .or_default()
             .push(shown);
     }
+    let mut profiles: BTreeMap<String, Value> = profiles(&*state.core, snapshot).collect();
+    for provider in profiles.keys() {
+        providers.entry(provider.clone()).or_default();
+    }
     let providers: Vec<Value> = providers
         .into_iter()
-        .map(|(provider, credentials)| json!({"provider": provider, "credentials": credentials}))
+        .map(|(provider, credentials)| {
+            let profiles = profiles.remove(&provider).unwrap_or_default();
+            json!({
+                "provider": provider,
+                "credentials": credentials,
+                "profiles": profiles.get("profiles"),
+                "keys": profiles.get("env"),
+            })
+        })
         .collect();
     json!({
         "snapshot": snapshot.generation(),
@@ -29,6 +48,32 @@ pub(crate) fn document(state: &State, current: &Current) -> Value {
         "degraded": state.reloader.is_degraded(),
         "providers": providers,
     })
+}
+
+/// The profiles and keys of every configured provider. Blocks.
+pub(crate) fn profiles<'a>(
+    core: &'a dyn Core,
+    snapshot: &'a dyn Snapshot,
+) -> impl Iterator<Item = (String, Value)> + 'a {
+    let providers = value(snapshot, "/models/providers").and_then(Value::as_object);
+    let providers = providers.into_iter().flatten();
+    providers.filter_map(|(provider, _)| match core.profiles(provider) {
+        Ok(document) => Some((provider.clone(), document)),
+        Err(error) => {
+            log::warn!("{provider}: {}", error.message());
+            None
+        }
+    })
+}
+
+/// How many credentials of such a document cannot be used now.
+pub(crate) fn cooling(document: &Value) -> u64 {
+    let lists = ["profiles", "env"].into_iter();
+    let rows = lists
+        .filter_map(|key| document.get(key)?.as_array())
+        .flatten();
+    rows.filter(|row| row.get("unavailableUntil").is_some_and(Value::is_u64))
+        .count() as u64
 }
 
 fn shown(credential: &CredentialInfo) -> Value {

@@ -9,7 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use openclaw_auth::host::Host;
-use openclaw_auth::{Code, Error, Event, SecretText, WatchStep, Watcher};
+use openclaw_auth::{
+    ChatReply, Classification, Code, CredentialKind, Error, Event, ModelRef, SecretText,
+    SessionEntry, Signal, WatchStep, Watcher,
+};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -23,6 +26,7 @@ use super::connection::Surroundings;
 use super::core_api::{
     self, Core, CredentialInfo, Denied, Facts, Identity, OpenRequest, Reloaded, Snapshot,
 };
+use super::lending::{Lent, Next, Trouble, Wish};
 use super::limits::Limits;
 use super::state::State;
 use super::tls::Tls;
@@ -108,13 +112,13 @@ impl Snapshot for FakeSnapshot {
         match header("authorization") {
             Some("Bearer good") => {
                 let user = header("x-user").map(str::to_owned);
-                let json = json!({"ok": true, "method": "token", "user": user});
                 Ok(Identity {
                     method: "token",
                     client_ip: None,
+                    peer_ip: None,
+                    local_direct: false,
                     is_admin: user.as_deref() != Some("guest"),
                     user,
-                    json,
                 })
             }
             Some("Bearer panic") => panic!("canary-in-a-panic"),
@@ -131,6 +135,10 @@ impl Snapshot for FakeSnapshot {
                 penalty_ms: 0,
             })),
         }
+    }
+
+    fn authorize_again(&self, facts: &Facts<'_>) -> Result<Identity, Box<Denied>> {
+        self.authorize(facts)
     }
 
     fn auth_mode(&self) -> &'static str {
@@ -211,6 +219,95 @@ impl Core for FakeCore {
     }
 
     fn cancel(&self) {}
+
+    /// The key at `/models/providers/<id>/apiKey`.
+    fn lease(&self, wish: &Wish) -> Result<Box<dyn Lent>, Error> {
+        let path = format!("/models/providers/{}/apiKey", wish.provider);
+        let snapshot = Arc::clone(&*self.current.lock());
+        let secret = Snapshot::secret(&*snapshot, &path);
+        let none = |_| Error::new(Code::NoCredentials, "no such secret");
+        Ok(Box::new(FakeLent {
+            secret: secret.map_err(none)?.clone(),
+            generation: snapshot.generation,
+        }))
+    }
+
+    fn command(&self, _: &str, _: &str, _: Option<&str>) -> Result<Option<ChatReply>, Error> {
+        Ok(None)
+    }
+
+    fn session(&self, _: &str) -> SessionEntry {
+        SessionEntry::default()
+    }
+
+    fn forget_session(&self, _: &str) {}
+
+    fn resolve_model(&self, _: &str) -> Option<ModelRef> {
+        None
+    }
+
+    fn default_model(&self) -> Option<ModelRef> {
+        None
+    }
+
+    fn profiles(&self, _: &str) -> Result<Value, Error> {
+        Ok(json!({"profiles": [], "env": []}))
+    }
+
+    fn refreshes(&self) -> Vec<(String, u64, u64)> {
+        Vec::new()
+    }
+
+    fn leases_out(&self) -> usize {
+        0
+    }
+
+    fn flush(&self, _: bool) {}
+}
+
+/// The only key that there is.
+struct FakeLent {
+    secret: SecretText,
+    generation: u64,
+}
+
+impl Lent for FakeLent {
+    fn credential(&self) -> &SecretText {
+        &self.secret
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    fn candidate(&self) -> &str {
+        "config:fake"
+    }
+
+    fn kind(&self) -> CredentialKind {
+        CredentialKind::ApiKey
+    }
+
+    fn account_id(&self) -> Option<&str> {
+        None
+    }
+
+    fn classify(&self, trouble: &Trouble) -> Classification {
+        let signal = Signal {
+            status: trouble.status,
+            body: trouble.body.as_deref(),
+            ..Signal::default()
+        };
+        Classification::of(&signal, 0)
+    }
+
+    fn succeed(&self, _: &[(String, String)]) {}
+
+    fn fail(&self, _: &Trouble) -> Next {
+        Next::Over(None)
+    }
+
+    fn give_up(&self, _: &Trouble) {}
 }
 
 /// The real engine on settings given as text, with an environment of its own.
@@ -494,7 +591,7 @@ impl Provider {
 }
 
 /// Reads a head, and a body when its length is announced or it is chunked.
-async fn read_request(stream: &mut TcpStream) -> String {
+pub(super) async fn read_request(stream: &mut TcpStream) -> String {
     let mut text = String::new();
     let mut buffer = [0; 4096];
     loop {

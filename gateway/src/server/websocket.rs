@@ -10,7 +10,7 @@ use hyper::upgrade::Upgraded;
 use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use openclaw_auth::Code;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -22,6 +22,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Message};
 
 use super::body::ReplyBody;
 use super::checks;
+use super::command::Command;
 use super::connection::{Surroundings, stopped};
 use super::core_api::Identity;
 use super::failure::Failure;
@@ -165,7 +166,7 @@ impl Session {
     async fn converse(&mut self, socket: &mut Socket) -> End {
         let hello = json!({
             "event": "hello",
-            "identity": self.identity.json,
+            "identity": self.identity.to_json(),
             "snapshot": self.generation,
         });
         if let Err(end) = self.send(socket, Message::text(hello.to_string())).await {
@@ -204,7 +205,7 @@ impl Session {
         };
         self.unanswered = 0;
         let answer = match message {
-            Message::Text(text) => self.answer(&text),
+            Message::Text(text) => self.answer(&text).await,
             Message::Binary(_) => self.malformed("messages are JSON texts"),
             // Pings are answered by the library, and so is a close frame: the next read ends.
             _ => return Ok(()),
@@ -212,7 +213,7 @@ impl Session {
         self.send(socket, Message::text(answer.to_string())).await
     }
 
-    fn answer(&mut self, text: &str) -> Result<Value, End> {
+    async fn answer(&mut self, text: &str) -> Result<Value, End> {
         let Ok(Value::Object(call)) = serde_json::from_str(text) else {
             return self.malformed("a message is a JSON object");
         };
@@ -225,8 +226,15 @@ impl Session {
         };
         let state = &self.around.state;
         let result = match method {
-            "whoami" => self.identity.json.clone(),
-            "status" => status::document(state, &state.current()),
+            "whoami" => self.identity.to_json(),
+            "status" => status::document(state, &state.current()).await,
+            "command" => match self.command(&call).await {
+                Ok(done) => done,
+                Err(failure) => {
+                    let error = error(failure.code(), failure.message());
+                    return Ok(json!({"id": id, "ok": false, "error": error}));
+                }
+            },
             "ping" => json!({"pong": true}),
             _ => {
                 let error = error(Code::MethodUnknown, "there is no such method");
@@ -234,6 +242,19 @@ impl Session {
             }
         };
         Ok(json!({"id": id, "ok": true, "result": result}))
+    }
+
+    /// The other members of the message are those of a command.
+    async fn command(&self, call: &Map<String, Value>) -> Result<Value, Failure> {
+        let members = call
+            .iter()
+            .filter(|(name, _)| *name != "id" && *name != "method");
+        let members: Map<String, Value> = members
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let command = Command::read(Value::Object(members).to_string().as_bytes())?;
+        let core = &self.around.state.core;
+        command.run(core, &self.identity, None).await
     }
 
     /// Counts a message that cannot be understood; too many end the session.
@@ -266,7 +287,10 @@ impl Session {
             let code = Code::GatewayBindWithoutAuth.as_str();
             return Err(End::Close(CloseCode::Policy, code));
         }
-        match current.snapshot.authorize(&self.link.facts(&self.headers)) {
+        match current
+            .snapshot
+            .authorize_again(&self.link.facts(&self.headers))
+        {
             Ok(identity) => {
                 self.identity = identity;
                 Ok(())

@@ -1,10 +1,11 @@
 // The program reverseproxy lets callers through to the providers of the configuration:
-// /proxy/<provider>/... goes to the provider's baseUrl, with its key in place of whatever the
-// caller sent. Who may call is decided by gateway.auth.
+// /proxy/<provider>/... goes to the address given for it, with a leased credential in place of
+// whatever the caller sent. Who may call is decided by gateway.auth.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"log/slog"
 	"net/http"
@@ -44,24 +45,37 @@ func main() {
 	slog.Error("stopped", "error", server.ListenAndServe())
 }
 
-// proxy forwards; the key never leaves the request to the provider.
+// proxy forwards; the transport puts a credential into each request, and turns to the next one when
+// the provider answers with a rate limit.
 func proxy(engine *openclawauth.Engine, upstreams map[string]*url.URL) http.Handler {
-	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		name := r.In.PathValue("provider")
-		r.Out.URL.Path = "/" + r.In.PathValue("path")
-		r.SetURL(upstreams[name])
-		r.Out.Header.Del("Cookie")
-	}}
+	forward := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Path = "/" + r.In.PathValue("path")
+			r.SetURL(upstreams[r.In.PathValue("provider")])
+			for _, name := range []string{"Authorization", "Cookie", "X-Api-Key", "X-Goog-Api-Key"} {
+				r.Out.Header.Del(name)
+			}
+		},
+		Transport: &openclawauth.Transport{
+			Engine: engine,
+			RequestFor: func(r *http.Request) openclawauth.LeaseRequest {
+				return openclawauth.LeaseRequest{Provider: r.PathValue("provider")}
+			},
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			status := http.StatusBadGateway
+			if errors.Is(err, openclawauth.ErrAllUnavailable) {
+				status = http.StatusTooManyRequests
+			}
+			http.Error(w, err.Error(), status)
+		},
+	}
 	routes := http.NewServeMux()
 	routes.HandleFunc("/proxy/{provider}/{path...}", func(w http.ResponseWriter, r *http.Request) {
-		name := r.PathValue("provider")
-		key, err := engine.Secret("models.providers." + name + ".apiKey")
-		if upstreams[name] == nil || err != nil {
+		if upstreams[r.PathValue("provider")] == nil {
 			http.Error(w, "no such provider", http.StatusNotFound)
 			return
 		}
-		r = r.Clone(r.Context())
-		r.Header.Set("Authorization", "Bearer "+key)
 		forward.ServeHTTP(w, r)
 	})
 	return routes

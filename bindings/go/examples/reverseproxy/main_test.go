@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"testing"
 
 	openclawauth "github.com/openclaw-auth/openclaw-auth/bindings/go"
@@ -15,12 +16,17 @@ import (
 
 func TestProxyReplacesTheCredential(t *testing.T) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.WriteString(w, r.URL.Path+" "+r.Header.Get("Authorization")+r.Header.Get("Cookie"))
+		body, _ := io.ReadAll(r.Body)
+		if r.Header.Get("Authorization") == "Bearer sk-limited" {
+			w.WriteHeader(http.StatusTooManyRequests)
+		}
+		_, _ = io.WriteString(w, r.URL.Path+" "+r.Header.Get("Authorization")+r.Header.Get("Cookie")+string(body))
 	}))
 	defer upstream.Close()
 	engine, err := openclawauth.Open(context.Background(), openclawauth.Config{
-		ConfigText: `{ gateway: { auth: { mode: 'token', token: '0123456789abcdef0123456789abcdef' } },
-		  models: { providers: { openai: { apiKey: 'sk-provider' } } } }`,
+		ConfigText:   `{ gateway: { auth: { mode: 'token', token: '0123456789abcdef0123456789abcdef' } } }`,
+		StateDir:     t.TempDir(),
+		Env:          map[string]string{"OPENAI_API_KEYS": "sk-limited,sk-provider"},
 		NoProcessEnv: true,
 	})
 	if err != nil {
@@ -34,11 +40,11 @@ func TestProxyReplacesTheCredential(t *testing.T) {
 		path, token, want string
 		status            int
 	}{
-		{"/proxy/openai/v1/models", "0123456789abcdef0123456789abcdef", "/v1/models Bearer sk-provider", 200},
+		{"/proxy/openai/v1/models", "0123456789abcdef0123456789abcdef", "/v1/models Bearer sk-providerbody", 200},
 		{"/proxy/other/v1/models", "0123456789abcdef0123456789abcdef", "no such provider\n", 404},
 		{"/proxy/openai/v1/models", "wrong", "", 401},
 	} {
-		r, _ := http.NewRequest(http.MethodGet, server.URL+c.path, nil)
+		r, _ := http.NewRequest(http.MethodPost, server.URL+c.path, strings.NewReader("body"))
 		r.Header.Set("Authorization", "Bearer "+c.token)
 		r.Header.Set("Cookie", "session=1")
 		response, err := http.DefaultClient.Do(r)

@@ -498,17 +498,18 @@ impl Marks {
         let mut key = 0;
         for (at, byte) in bytes.iter().enumerate() {
             key = (key << 8 | u32::from(*byte)) & KEY_MASK;
+            if !index.may_have(key) {
+                continue;
+            }
             let Some(phrases) = index.phrases(key) else {
                 continue;
             };
             let start = at.saturating_sub(KEY_BYTES - 1);
             let rest = bytes.get(start..).unwrap_or_default();
-            for (row, phrase) in phrases
-                .iter()
-                .filter(|(_, phrase)| rest.starts_with(phrase))
-            {
-                let end = start + phrase.len();
-                if let Some((mark, guard, _)) = PHRASES.get(*row)
+            let head = head_of(rest);
+            for phrase in phrases.iter().filter(|phrase| phrase.begins(head, rest)) {
+                let end = start + phrase.text.len();
+                if let Some((mark, guard, _)) = PHRASES.get(phrase.row)
                     && guard.holds(bytes, start, end)
                 {
                     marks.set(bytes, *mark, start, end);
@@ -656,24 +657,83 @@ pub(super) fn exceeds_its_limit(text: &str) -> bool {
 /// The phrases by their first three bytes: a hash table with open addressing. Made in less time
 /// than an automaton takes, and small enough to stay in the nearest cache.
 struct Index {
+    /// A bit for every hash of a key. Nearly all places of a text end here, which is what makes the
+    /// pass quick: the answer is `no` so regularly that processors foresee it.
+    filter: [u64; FILTER_BITS / 64],
     /// Key, and where its phrases are. Key 0 is an empty place; no phrase starts with zeros.
     table: [(u32, u16, u16); PLACES],
-    /// Row and phrase, sorted by key.
-    phrases: Vec<(usize, &'static [u8])>,
+    /// Sorted by key.
+    phrases: Vec<Phrase>,
+}
+
+/// One phrase of a row.
+struct Phrase {
+    row: usize,
+    text: &'static [u8],
+    /// Its first eight bytes, and which of them count: one comparison rules out nearly all phrases
+    /// that begin with the same three.
+    head: u64,
+    mask: u64,
+}
+
+impl Phrase {
+    fn new(row: usize, text: &'static str) -> Self {
+        let text = text.as_bytes();
+        let counted = 8 * text.len().min(8);
+        let mask = u64::MAX.checked_shr(64 - counted as u32).unwrap_or(0);
+        Self {
+            row,
+            text,
+            head: head_of(text),
+            mask,
+        }
+    }
+
+    /// Whether a text begins with it, whose first bytes are given too.
+    fn begins(&self, head: u64, text: &[u8]) -> bool {
+        head & self.mask == self.head && text.starts_with(self.text)
+    }
+}
+
+/// The first eight bytes of a text, the first in the lowest place; zeros where there are none.
+fn head_of(text: &[u8]) -> u64 {
+    match text.first_chunk() {
+        Some(bytes) => u64::from_le_bytes(*bytes),
+        None => text
+            .iter()
+            .rev()
+            .fold(0, |head, byte| head << 8 | u64::from(*byte)),
+    }
 }
 
 const KEY_BYTES: usize = 3;
 const KEY_MASK: u32 = 0xFF_FFFF;
 /// More than twice the number of keys, and a power of two.
 const PLACES: usize = 1024;
+/// Two hundred times the number of keys; 8 KiB.
+const FILTER_BITS: usize = 1 << 16;
 
 impl Index {
-    fn place(key: u32) -> usize {
-        // Fibonacci hashing: the upper bits of the product.
-        (key.wrapping_mul(0x9E37_79B1) >> 22) as usize % PLACES
+    /// Fibonacci hashing: the upper bits of the product.
+    fn hash(key: u32) -> u32 {
+        key.wrapping_mul(0x9E37_79B1)
     }
 
-    fn phrases(&self, key: u32) -> Option<&[(usize, &'static [u8])]> {
+    fn place(key: u32) -> usize {
+        (Self::hash(key) >> 22) as usize % PLACES
+    }
+
+    fn bit(key: u32) -> (usize, u64) {
+        let bit = (Self::hash(key) >> 16) as usize % FILTER_BITS;
+        (bit / 64, 1 << (bit % 64))
+    }
+
+    fn may_have(&self, key: u32) -> bool {
+        let (word, bit) = Self::bit(key);
+        self.filter.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    fn phrases(&self, key: u32) -> Option<&[Phrase]> {
         let mut place = Self::place(key);
         loop {
             let (known, start, end) = self.table.get(place).copied().unwrap_or_default();
@@ -694,13 +754,18 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
         head.fold(0, |key, byte| key << 8 | u32::from(*byte))
     };
     let rows = PHRASES.iter().enumerate();
-    let mut phrases: Vec<(usize, &'static [u8])> = rows
-        .flat_map(|(row, (_, _, all))| all.split('|').map(move |one| (row, one.as_bytes())))
+    let mut phrases: Vec<Phrase> = rows
+        .flat_map(|(row, (_, _, all))| all.split('|').map(move |one| Phrase::new(row, one)))
         .collect();
-    phrases.sort_by_key(|(row, phrase)| (key_of(phrase), *row));
+    phrases.sort_by_key(|phrase| (key_of(phrase.text), phrase.row));
     let mut table = [(0, 0, 0); PLACES];
-    for (at, (_, phrase)) in phrases.iter().enumerate() {
-        let (key, at) = (key_of(phrase), u16::try_from(at).unwrap_or(u16::MAX));
+    let mut filter = [0; FILTER_BITS / 64];
+    for (at, phrase) in phrases.iter().enumerate() {
+        let (key, at) = (key_of(phrase.text), u16::try_from(at).unwrap_or(u16::MAX));
+        let (word, bit) = Index::bit(key);
+        if let Some(word) = filter.get_mut(word) {
+            *word |= bit;
+        }
         let mut place = Index::place(key);
         while let Some(slot) = table.get_mut(place) {
             if slot.0 == 0 {
@@ -713,7 +778,11 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
             place = (place + 1) % PLACES;
         }
     }
-    Index { table, phrases }
+    Index {
+        filter,
+        table,
+        phrases,
+    }
 });
 
 #[cfg(test)]
@@ -739,7 +808,7 @@ mod tests {
                     .fold(0, |key, byte| key << 8 | u32::from(byte));
                 let known = INDEX.phrases(key).unwrap_or_default();
                 assert!(
-                    known.iter().any(|(_, known)| *known == phrase.as_bytes()),
+                    known.iter().any(|known| known.text == phrase.as_bytes()),
                     "{phrase}"
                 );
             }

@@ -419,3 +419,41 @@ fn examples_42_to_48_and_the_clock() {
     let wrong = read(r#"{"access_token":"A","scope":"x","token_type":7}"#, 200);
     assert!(wrong.is_ok(), "a type of the wrong type counts as missing");
 }
+
+#[test]
+fn userinfo_names_whom_the_tokens_do_not_name() {
+    let cases = [
+        (
+            200,
+            r#"{"sub":"s-1","email":"a@example.com"}"#,
+            Some("a@example.com"),
+            Some("s-1"),
+        ),
+        (200, r#"{"sub":" "}"#, None, None),
+        (200, "<html>", None, None),
+        (500, "{}", None, None),
+    ];
+    for (status, body, email, subject) in cases {
+        let sim = Sim::new();
+        let mut flow = flow(&sim, &json!({"userinfoUrl": "https://idp.test/userinfo"}));
+        sim.answer_json(
+            200,
+            r#"{"access_token":"AT","refresh_token":"RT","expires_in":60}"#,
+        )
+        .answer_json(status, body);
+        let state = flow.state.expose().to_owned();
+        let port = flow.addresses()[0].port();
+        let address = format!("http://localhost:{port}/auth/callback?code=c&state={state}");
+        let done = flow.exchange(&address).unwrap();
+        assert_eq!(done.identity.email.as_deref(), email, "{body}");
+        assert_eq!(done.subject.as_deref(), subject, "{body}");
+        let asked = sim.requests();
+        assert_eq!((asked.len(), asked[1].method), (2, "GET"));
+        assert_eq!(asked[1].url, "https://idp.test/userinfo");
+        let bearer = asked[1]
+            .headers
+            .iter()
+            .find(|(name, _)| name == "Authorization");
+        assert_eq!(bearer.unwrap().1.as_str(), "Bearer AT");
+    }
+}

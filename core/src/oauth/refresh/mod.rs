@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::attempt::Attempt;
 use self::flight::{Flights, Key, Memory};
@@ -20,7 +20,7 @@ use super::login::{ExternalLink, Login};
 use super::settings::Scene;
 use crate::error::{Code, Error, Result};
 use crate::host::Host;
-use crate::profiles::{Document, Durability, ProfileStore};
+use crate::profiles::{Document, Durability, Notice, ProfileStore};
 use crate::text::SecretText;
 
 /// Refreshes tokens. One for each engine; what it remembers outlives configurations.
@@ -33,7 +33,11 @@ pub(crate) struct Refresher {
     borrowed: Mutex<HashMap<Key, Borrowed>>,
     externals: Externals,
     discovered: super::discovery::Discovered,
+    notices: Mutex<Vec<Notice>>,
 }
+
+/// Most notices that wait for somebody to take them.
+const MOST_NOTICES: usize = 256;
 
 /// Which token is wanted.
 #[derive(Debug, Clone)]
@@ -105,7 +109,59 @@ impl Refresher {
             borrowed: Mutex::default(),
             externals: Externals::default(),
             discovered: super::discovery::Discovered::default(),
+            notices: Mutex::default(),
         }
+    }
+
+    /// What has happened since the last call.
+    pub(crate) fn take_notices(&self) -> Vec<Notice> {
+        std::mem::take(&mut *self.notices.lock())
+    }
+
+    pub(crate) fn notice(&self, code: Code, message: String, details: Value) {
+        let mut notices = self.notices.lock();
+        // Nobody may be taking them; the newest are enough then.
+        if notices.len() >= MOST_NOTICES {
+            notices.remove(0);
+        }
+        notices.push(Notice {
+            code,
+            message,
+            details,
+        });
+    }
+
+    /// Tells how a refresh ended.
+    fn tell(&self, job: &Job<'_>, provider: &str, result: &Result<Fresh>, took_ms: u128) {
+        let (code, end, detail) = match result {
+            Ok(fresh) => {
+                let failed = fresh.warning.as_ref().map(Error::code);
+                let (code, end) = match (&fresh.source, failed) {
+                    (_, Some(Code::OauthStoreWriteFailed)) => (
+                        Code::OauthTokensRescued,
+                        "the new tokens could not be saved yet",
+                    ),
+                    (Source::Refreshed, _) => (Code::OauthRefreshed, "refreshed"),
+                    _ => (Code::OauthTokenAdopted, "somebody else's refresh is used"),
+                };
+                (code, end.to_owned(), json!({"expires": fresh.expires_ms}))
+            }
+            Err(error) => {
+                let reason = error.details().get("reason");
+                let detail = json!({"error": error.code().as_str(), "reason": reason});
+                (Code::OauthRefreshFailed, error.message().to_owned(), detail)
+            }
+        };
+        let mut details = json!({
+            "provider": provider,
+            "profileId": job.profile_id,
+            "ownerPath": job.owner.path().to_string_lossy(),
+            "durationMs": u64::try_from(took_ms).unwrap_or(u64::MAX),
+        });
+        if let (Value::Object(all), Value::Object(more)) = (&mut details, detail) {
+            all.extend(more);
+        }
+        self.notice(code, format!("{}: {end}", job.profile_id), details);
     }
 
     /// The logins of other programs.
@@ -156,9 +212,19 @@ impl Refresher {
         let dead = current
             .digest()
             .and_then(|digest| self.memory.dead(&digest, now));
+        let provider = &current.provider;
         let result = match dead {
             Some(error) => Err(error),
-            None => Attempt::new(self, scene, job, key, soft).run(),
+            None => {
+                let details = json!({
+                    "provider": provider,
+                    "profileId": job.profile_id,
+                    "ownerPath": job.owner.path().to_string_lossy(),
+                });
+                let message = format!("{}: a refresh begins", job.profile_id);
+                self.notice(Code::OauthRefreshStarted, message, details);
+                Attempt::new(self, scene, job, key, soft).run()
+            }
         };
         let took = self
             .host
@@ -166,15 +232,13 @@ impl Refresher {
             .monotonic()
             .saturating_sub(started)
             .as_millis();
-        let provider = &current.provider;
+        self.tell(job, provider, &result, took);
         match result {
             Ok(fresh) => {
                 self.memory.succeeded(key);
-                log::debug!(target: "openclaw_auth::oauth", "refresh {} of {provider}: {:?} after {took} ms", job.profile_id, fresh.source);
                 Ok(fresh)
             }
             Err(error) => {
-                log::debug!(target: "openclaw_auth::oauth", "refresh {} of {provider}: {} after {took} ms", job.profile_id, error.code());
                 if !soft {
                     return Err(error.with("profileId", job.profile_id));
                 }

@@ -745,7 +745,7 @@ fn what_cannot_be_refreshed_says_why() {
 }
 
 #[test]
-fn a_busy_lock_names_its_holder_and_spares_a_working_token() {
+fn ls_2_a_busy_lock_names_its_holder_and_spares_a_working_token() {
     let world = World::new();
     world.put("main", &expired());
     world.sim.running(77, 5);
@@ -791,4 +791,40 @@ fn t9_threads_share_one_refresh() {
         assert_eq!(thread.join().unwrap(), "A2");
     }
     assert_eq!(world.requests(), 1);
+}
+
+#[test]
+fn what_happens_is_noticed_without_tokens() {
+    let world = World::new();
+    world.put("main", &expired());
+    world.sim.answer_json(200, &answer("A2", "R2"));
+    world.valid().unwrap();
+    let mut told = world.refresher.take_notices();
+    world.put("main", &expired());
+    world.sim.answer_json(400, r#"{"error":"invalid_grant"}"#);
+    world.want("main", Want::Anyway).unwrap_err();
+    told.append(&mut world.refresher.take_notices());
+    let codes: Vec<&str> = told.iter().map(|notice| notice.code.as_str()).collect();
+    assert_eq!(
+        codes,
+        [
+            "OAUTH_REFRESH_STARTED",
+            "OAUTH_REFRESHED",
+            "OAUTH_REFRESH_STARTED",
+            "OAUTH_REFRESH_FAILED"
+        ]
+    );
+    let details = &told[3].details;
+    assert_eq!(
+        (
+            &details["provider"],
+            &details["profileId"],
+            &details["reason"]
+        ),
+        (&json!("p"), &json!(ID), &json!("invalid_grant"))
+    );
+    let shown = format!("{told:?}");
+    for token in ["A1", "A2", "R1", "R2"] {
+        assert!(!shown.contains(token), "{shown}");
+    }
 }

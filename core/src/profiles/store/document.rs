@@ -41,6 +41,12 @@ impl Document {
         Self { root }
     }
 
+    /// A store of these members; `None` when they are none.
+    pub(super) fn from_root(root: Map<String, Value>) -> Option<Self> {
+        let is_store = root.get("profiles").is_some_and(Value::is_object);
+        is_store.then_some(Self { root })
+    }
+
     /// Reads a store file. A byte order mark is accepted.
     pub(crate) fn parse(text: &str) -> Result<Self, NotAStore> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);

@@ -9,7 +9,9 @@ use parking_lot::Mutex;
 use super::document::{Document, MAX_BYTES, NotAStore};
 use super::hold::HeldFile;
 use super::lock::{LockFailure, LockFile};
-use super::{Change, Durability, HeldStore, Identity, ProfileStore, StoreVersion, Stored};
+use super::{
+    Change, Durability, HeldStore, Identity, ProfileStore, Repaired, StoreVersion, Stored,
+};
 use crate::error::{Code, Error, Result};
 use crate::host::{FileMeta, Host, remove_leftovers};
 
@@ -244,6 +246,7 @@ impl FileStore {
         if !writer.cleaned {
             writer.cleaned = true;
             remove_leftovers(&self.host, &self.path, LEFTOVER);
+            remove_leftovers(&self.host, &self.path.with_extension("json.lock"), LEFTOVER);
         }
         let known = writer
             .known
@@ -390,6 +393,10 @@ impl ProfileStore for FileStore {
 
     fn import_legacy(&self) -> Result<bool> {
         super::legacy::import(self)
+    }
+
+    fn repair(&self, write: bool) -> Result<Option<Repaired>> {
+        self.repair_file(write)
     }
 }
 

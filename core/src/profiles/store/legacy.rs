@@ -66,7 +66,7 @@ pub(super) fn import(store: &FileStore) -> Result<bool> {
 }
 
 /// An entry with the fields that it lacks, everything else as it was. `None`: it holds no secret.
-fn credential(provider: &str, entry: &Value, kind: Option<Kind>) -> Option<Value> {
+pub(super) fn credential(provider: &str, entry: &Value, kind: Option<Kind>) -> Option<Value> {
     let entry = entry.as_object()?;
     let kind = kind.or_else(|| inferred_kind(entry))?;
     let mut credential = Map::new();

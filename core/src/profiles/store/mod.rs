@@ -5,6 +5,8 @@ mod file;
 mod hold;
 mod legacy;
 mod lock;
+mod repair;
+mod salvage;
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,6 +14,7 @@ use std::time::Duration;
 pub(crate) use document::Document;
 pub(crate) use file::{FileStore, StoreOptions};
 pub(crate) use lock::{LockFailure, LockFile, Pulse, is_stale_lock};
+pub(crate) use repair::Repaired;
 
 use crate::error::Result;
 
@@ -80,6 +83,9 @@ pub(crate) trait ProfileStore: Send + Sync {
     /// Brings credentials of older releases into a store that does not exist yet. Whether there
     /// were any.
     fn import_legacy(&self) -> Result<bool>;
+    /// Saves what can be saved of a store that cannot be read, keeping a copy of it; only shows
+    /// what that leaves unless `write` is set. `None`: there is nothing to repair.
+    fn repair(&self, write: bool) -> Result<Option<Repaired>>;
 }
 
 /// A store whose lock is held until this is dropped.

@@ -1,15 +1,20 @@
 //! `openclaw-auth models auth`: signing in, pasting credentials, refreshing.
 
+mod add;
+mod list;
 mod login;
+mod order;
 mod paste;
 mod refresh;
+mod remove;
 
 use clap::Arg;
-use openclaw_auth::{ConfigEdit, ConfigUpdate, Engine, Error};
+use openclaw_auth::{ConfigUpdate, Engine, Error};
 
 use super::args::{duration, flag, option};
 use super::call::Call;
-use super::output::{Failed, note};
+use super::edits::report_edit;
+use super::output::Failed;
 use super::tree::{Node, Outcome, plain};
 
 pub(super) const NODE: Node = Node {
@@ -18,6 +23,23 @@ pub(super) const NODE: Node = Node {
     build: plain,
     run: None,
     below: &[
+        Node {
+            name: "list",
+            about: "List profiles and keys of the environment",
+            build: |command| command.args(list::arguments()),
+            run: Some(list::run),
+            below: &[],
+        },
+        Node {
+            name: "add",
+            about: "Store a key, a token, or a reference to one",
+            build: add::build,
+            run: Some(add::run),
+            below: &[],
+        },
+        remove::REMOVE,
+        order::NODE,
+        remove::COOLDOWN,
         Node {
             name: "login",
             about: "Sign in to a model provider",
@@ -103,24 +125,6 @@ fn name_in_config(
         _ => ConfigUpdate::Auto,
     };
     report_edit(engine.name_profile_in_config(profile, email, update))
-}
-
-/// Says what a person has to do about the configuration. Whether it was changed.
-fn report_edit(edit: openclaw_auth::Result<ConfigEdit>) -> bool {
-    match edit {
-        Ok(ConfigEdit::Written) => true,
-        Ok(ConfigEdit::ByHand { reason, snippet }) => {
-            note(&format!(
-                "warning: openclaw.json was left alone ({reason}); add this to it:\n{snippet}"
-            ));
-            false
-        }
-        Ok(_) => false,
-        Err(error) => {
-            note(&format!("warning: {} ({})", error.message(), error.code()));
-            false
-        }
-    }
 }
 
 /// A time until then, for people: `10d`, `3h`, `25m`, `40s`.

@@ -1,6 +1,7 @@
 //! `security probe`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgMatches, value_parser};
@@ -10,6 +11,9 @@ use openclaw_auth::host::{self, Host};
 use openclaw_auth::report::{AccessNames, SecurityOptions, access_names};
 use openclaw_auth::{Code, Error};
 use serde_json::{Value, json};
+use tokio_rustls::rustls::RootCertStore;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 
 use super::super::args::{flag, json, option, path, several};
 use super::super::call::Call;
@@ -45,6 +49,11 @@ pub(super) const NODE: Node = Node {
                 "FILE",
                 "File with header lines of your login at the proxy",
             ),
+            path(
+                "ca-file",
+                "FILE",
+                "Certificates (PEM) of the authority that signed the proxy's",
+            ),
             option("expect-user", "USER", "The user that the login belongs to"),
             option(
                 "user-header",
@@ -79,6 +88,7 @@ fn run(call: &Call<'_>) -> Outcome {
         login: login(host, matches)?,
         expect_user: text("expect-user"),
         websocket: matches.get_flag("ws"),
+        roots: roots(&host, matches)?,
         timeout: Duration::from_secs(seconds),
         ..empty(&names)?
     };
@@ -122,6 +132,7 @@ fn empty(names: &AccessNames) -> Result<Probe, Failed> {
         login: Vec::new(),
         expect_user: None,
         websocket: false,
+        roots: None,
         timeout: Duration::from_secs(10),
         user_header: names.user_header.clone(),
         required: names.required.clone(),
@@ -240,6 +251,29 @@ fn login(host: &Host, matches: &ArgMatches) -> Result<Vec<(String, String)>, Fai
     }
 }
 
+/// The authorities of a file, instead of the usual ones.
+fn roots(host: &Host, matches: &ArgMatches) -> Result<Option<Arc<RootCertStore>>, Failed> {
+    let Some(path) = matches.get_one::<PathBuf>("ca-file") else {
+        return Ok(None);
+    };
+    let text = read(host, path)?;
+    let mut roots = RootCertStore::empty();
+    let certificates = CertificateDer::pem_slice_iter(text.as_bytes());
+    let added = certificates
+        .map(|certificate| roots.add(certificate.ok()?).ok())
+        .collect::<Option<Vec<()>>>();
+    match added {
+        Some(added) if !added.is_empty() => Ok(Some(Arc::new(roots))),
+        _ => {
+            let message = format!("{}: no certificates that can be used", path.display());
+            Err(Failed::of_command(Error::new(
+                Code::GatewayFileFailed,
+                message,
+            )))
+        }
+    }
+}
+
 fn read(host: &Host, path: &Path) -> Result<String, Failed> {
     let failed = |reason: &str| {
         let message = format!("{}: {reason}", path.display());
@@ -250,7 +284,7 @@ fn read(host: &Host, path: &Path) -> Result<String, Failed> {
         .open(path)
         .and_then(|mut file| file.read_to_limit(LOGIN_LIMIT))
         .map_err(|error| failed(&error.kind().to_string()))?
-        .ok_or_else(|| failed("too large for a login"))?;
+        .ok_or_else(|| failed("too large"))?;
     let text = std::str::from_utf8(&content).map_err(|_| failed("not UTF-8"))?;
     Ok(text.to_owned())
 }
@@ -296,4 +330,4 @@ fn human(found: &Found) -> String {
     parts.join("\n").trim_end().to_owned()
 }
 
-const LOGIN_LIMIT: u64 = 64 * 1024;
+const LOGIN_LIMIT: u64 = 256 * 1024;

@@ -48,8 +48,8 @@ pub(crate) async fn listen(listener: TcpListener, mut around: Surroundings) {
 
 async fn serve(stream: TcpStream, state: Arc<State>) {
     let service = service_fn(move |request| {
-        let answer = answer(&state, &request);
-        async move { Ok::<_, Infallible>(answer) }
+        let state = Arc::clone(&state);
+        async move { Ok::<_, Infallible>(answer(&state, &request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -61,7 +61,7 @@ async fn serve(stream: TcpStream, state: Arc<State>) {
     }
 }
 
-fn answer(state: &State, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(state: &Arc<State>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let is_page = request.uri().path() == "/metrics";
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     if !(is_page && is_read) {
@@ -69,7 +69,7 @@ fn answer(state: &State, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         *response.status_mut() = StatusCode::NOT_FOUND;
         return response;
     }
-    let mut response = Response::new(Full::from(super::page(state)));
+    let mut response = Response::new(Full::from(super::page(state).await));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, METRICS_TEXT);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

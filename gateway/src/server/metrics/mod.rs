@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 
 use super::core_api::Snapshot;
 use super::state::State;
+use super::status;
 
 pub(crate) use listener::listen;
 use text::Page;
@@ -27,6 +28,7 @@ pub(crate) struct Metrics {
     requests: Mutex<BTreeMap<&'static str, Requests>>,
     upstream: Mutex<BTreeMap<String, Upstream>>,
     reloads: Mutex<BTreeMap<&'static str, u64>>,
+    rotations: Mutex<BTreeMap<(String, &'static str), u64>>,
     websockets: Arc<AtomicUsize>,
 }
 
@@ -105,6 +107,12 @@ impl Metrics {
         }
     }
 
+    /// Another credential of a provider has taken over a request.
+    pub(crate) fn rotated(&self, provider: &str, reason: &'static str) {
+        let key = (provider.to_owned(), reason);
+        *self.rotations.lock().entry(key).or_default() += 1;
+    }
+
     /// A reload has ended.
     pub(crate) fn reloaded(&self, is_ok: bool) {
         let result = if is_ok { "ok" } else { "failed" };
@@ -139,7 +147,14 @@ impl Histogram {
 }
 
 /// Everything, as text.
-pub(crate) fn page(state: &State) -> String {
+pub(crate) async fn page(state: &Arc<State>) -> String {
+    let state = Arc::clone(state);
+    // Which credentials are cooling down is in the store.
+    let page = tokio::task::spawn_blocking(move || write(&state)).await;
+    page.unwrap_or_default()
+}
+
+fn write(state: &State) -> String {
     let metrics = &state.metrics;
     let snapshot = state.core.snapshot();
     let mut page = Page::default();
@@ -192,6 +207,7 @@ pub(crate) fn page(state: &State) -> String {
             page.histogram(name, ("provider", provider), &of_provider.first_byte);
         }
     }
+    credentials(&mut page, state, &*snapshot);
     page.family("reloads_total", "counter", "Reloads of the configuration.");
     for (result, count) in &*metrics.reloads.lock() {
         page.line("reloads_total", &["result"], &[result], *count);
@@ -232,6 +248,28 @@ fn limiter(page: &mut Page, snapshot: &dyn Snapshot) {
     );
     page.family("lockouts", "gauge", "Callers that are locked out.");
     page.line("lockouts", &["scope"], &["shared-secret"], lockouts as u64);
+}
+
+fn credentials(page: &mut Page, state: &State, snapshot: &dyn Snapshot) {
+    let name = "rotations_total";
+    let help = "Requests that another credential has taken over.";
+    page.family(name, "counter", help);
+    for ((provider, reason), count) in &*state.metrics.rotations.lock() {
+        page.line(name, &["provider", "reason"], &[provider, reason], *count);
+    }
+    let name = "keys_in_cooldown";
+    page.family(name, "gauge", "Credentials that are not used for now.");
+    for (provider, document) in status::profiles(&*state.core, snapshot) {
+        let cooling = status::cooling(&document);
+        page.line(name, &["provider"], &[&provider], cooling);
+    }
+    let name = "token_refresh_total";
+    page.family(name, "counter", "Refreshes of tokens.");
+    for (provider, worked, failed) in state.core.refreshes() {
+        for (result, count) in [("ok", worked), ("failed", failed)] {
+            page.line(name, &["provider", "result"], &[&provider, result], count);
+        }
+    }
 }
 
 fn connections(page: &mut Page, state: &State) {

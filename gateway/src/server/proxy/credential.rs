@@ -1,52 +1,44 @@
-//! Which credential a request to a provider gets, and how it is sent.
+//! How a credential is sent.
 
-use hyper::header::{self, HeaderMap, HeaderName};
-use openclaw_auth::{Code, SecretText};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use openclaw_auth::{CredentialKind, SecretText};
 
-use super::super::core_api::Snapshot;
 use super::super::failure::Failure;
+use super::super::lending::Lent;
 use super::provider::{Provider, sensitive};
 
-/// A credential and the header it goes into.
+/// A credential, the header it goes into, and what its kind needs beside.
 #[derive(Debug)]
 pub(super) struct Credential {
     secret: SecretText,
     header: HeaderName,
     scheme: &'static str,
+    /// A word that this list of features must contain.
+    feature: Option<(HeaderName, &'static str)>,
+    account: Option<(HeaderName, String)>,
 }
 
 impl Credential {
-    /// The credential for one request to this provider.
-    ///
-    /// `None` when the provider works without: a server on this machine or in the private
-    /// network, or one whose configured headers do the job.
-    ///
-    /// # Errors
-    ///
-    /// `provider_auth_unsupported`, `credential_missing`, or the code of a secret that is not
-    /// readable.
-    pub(super) fn of_provider(
-        snapshot: &dyn Snapshot,
-        provider: &Provider<'_>,
-    ) -> Result<Option<Self>, Failure> {
-        let api = provider.text("api");
-        if api == Some(SIGNED_API) || provider.text("auth") == Some(SIGNED_AUTH) {
-            return Err(Code::ProviderAuthUnsupported.into());
+    /// The credential of a lease for a provider; `None` when the provider needs none.
+    pub(super) fn of_lease(lease: &dyn Lent, provider: &Provider<'_>) -> Option<Self> {
+        if lease.credential().is_empty() {
+            return None;
         }
-        let Some(secret) = provider.secret(snapshot, "/apiKey")? else {
-            let is_optional = provider.base.is_plain() || provider.has_headers();
-            return if is_optional {
-                Ok(None)
-            } else {
-                Err(Code::CredentialMissing.into())
-            };
-        };
-        let (header, scheme) = placement(api, provider.is_on("authHeader"));
-        Ok(Some(Self {
-            secret,
+        let api = provider.text("api");
+        let is_key = lease.kind() == CredentialKind::ApiKey;
+        let (header, scheme) = placement(api, provider.is_on("authHeader") || !is_key);
+        let account = lease
+            .account_id()
+            .filter(|_| !is_key && api == Some(CODEX))
+            .map(|id| (HeaderName::from_static("chatgpt-account-id"), id.to_owned()));
+        let feature = (!is_key && api == Some(ANTHROPIC)).then_some((BETA, BETA_OAUTH));
+        Some(Self {
+            secret: lease.credential().clone(),
             header,
             scheme,
-        }))
+            feature,
+            account,
+        })
     }
 
     /// Puts the credential into the headers, in place of everything of the same name.
@@ -55,12 +47,21 @@ impl Credential {
     ///
     /// `credential_invalid` when it contains what no header can carry.
     pub(super) fn add_to(&self, headers: &mut HeaderMap) -> Result<(), Failure> {
-        let value = if self.scheme.is_empty() {
-            sensitive(self.secret.expose())?
-        } else {
-            sensitive(&format!("{}{}", self.scheme, self.secret.expose()))?
-        };
+        let value = sensitive(self.scheme, self.secret.expose())?;
         headers.insert(self.header.clone(), value);
+        if let Some((name, id)) = &self.account {
+            headers.insert(name.clone(), sensitive("", id)?);
+        }
+        if let Some((name, word)) = &self.feature {
+            let lines = headers.get_all(name).iter();
+            let has_word = lines
+                .filter_map(|line| line.to_str().ok())
+                .flat_map(|line| line.split(','))
+                .any(|known| known.trim() == *word);
+            if !has_word {
+                headers.append(name.clone(), HeaderValue::from_static(word));
+            }
+        }
         Ok(())
     }
 
@@ -83,7 +84,7 @@ fn placement(api: Option<&str>, forced_bearer: bool) -> (HeaderName, &'static st
 
 /// APIs that take a key in a header of their own; all others take `Authorization: Bearer`.
 const OWN_HEADERS: [(&str, HeaderName); 3] = [
-    ("anthropic-messages", HeaderName::from_static("x-api-key")),
+    (ANTHROPIC, HeaderName::from_static("x-api-key")),
     (
         "google-generative-ai",
         HeaderName::from_static("x-goog-api-key"),
@@ -91,17 +92,31 @@ const OWN_HEADERS: [(&str, HeaderName); 3] = [
     ("azure-openai-responses", HeaderName::from_static("api-key")),
 ];
 
-/// Requests that carry a signature over themselves instead of a credential.
-const SIGNED_API: &str = "bedrock-converse-stream";
-const SIGNED_AUTH: &str = "aws-sdk";
+const ANTHROPIC: &str = "anthropic-messages";
+const CODEX: &str = "openai-codex-responses";
+/// What tokens of a login need at Anthropic.
+const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+const BETA_OAUTH: &str = "oauth-2025-04-20";
 
 #[cfg(test)]
 mod tests {
+    use openclaw_auth::Code;
+
     use super::*;
+
+    fn credential(secret: &str, place: (HeaderName, &'static str)) -> Credential {
+        Credential {
+            secret: SecretText::new(secret.to_owned()),
+            header: place.0,
+            scheme: place.1,
+            feature: None,
+            account: None,
+        }
+    }
 
     #[test]
     fn each_api_has_its_place_for_keys() {
-        for (api, forced, header, value) in [
+        for (api, bearer, header, value) in [
             (Some("anthropic-messages"), false, "x-api-key", "k"),
             (Some("google-generative-ai"), false, "x-goog-api-key", "k"),
             (Some("azure-openai-responses"), false, "api-key", "k"),
@@ -126,12 +141,7 @@ mod tests {
             (Some("ollama"), false, "authorization", "Bearer k"),
             (None, false, "authorization", "Bearer k"),
         ] {
-            let (name, scheme) = placement(api, forced);
-            let credential = Credential {
-                secret: SecretText::new("k".to_owned()),
-                header: name,
-                scheme,
-            };
+            let credential = credential("k", placement(api, bearer));
             let mut headers = HeaderMap::new();
             headers.insert(HeaderName::from_static(header), "stale".parse().unwrap());
             credential.add_to(&mut headers).unwrap();
@@ -142,14 +152,36 @@ mod tests {
     }
 
     #[test]
+    fn tokens_bring_what_they_need() {
+        for (given, lines) in [
+            (None, vec!["oauth-2025-04-20"]),
+            (Some("a, oauth-2025-04-20"), vec!["a, oauth-2025-04-20"]),
+            (Some("a"), vec!["a", "oauth-2025-04-20"]),
+        ] {
+            let token = Credential {
+                feature: Some((BETA, BETA_OAUTH)),
+                account: Some((
+                    HeaderName::from_static("chatgpt-account-id"),
+                    "acc".to_owned(),
+                )),
+                ..credential("t", (header::AUTHORIZATION, "Bearer "))
+            };
+            let mut headers = HeaderMap::new();
+            if let Some(given) = given {
+                headers.insert(BETA, given.parse().unwrap());
+            }
+            token.add_to(&mut headers).unwrap();
+            let found: Vec<_> = headers.get_all(BETA).iter().collect();
+            assert_eq!(found, lines, "{given:?}");
+            assert_eq!(headers["authorization"], "Bearer t");
+            assert_eq!(headers["chatgpt-account-id"], "acc");
+        }
+    }
+
+    #[test]
     fn a_key_that_is_no_header_value_is_refused_unprinted() {
         for key in ["a\nb", "a\rX-Evil: 1", "a\0"] {
-            let secret = SecretText::new(key.to_owned());
-            let credential = Credential {
-                secret,
-                header: header::AUTHORIZATION,
-                scheme: "Bearer ",
-            };
+            let credential = credential(key, (header::AUTHORIZATION, "Bearer "));
             let failure = credential.add_to(&mut HeaderMap::new()).unwrap_err();
             assert_eq!(failure.code(), Code::CredentialInvalid);
             assert!(!format!("{failure:?} {credential:?}").contains(key));
@@ -158,12 +190,7 @@ mod tests {
 
     #[test]
     fn the_key_is_taken_out_of_foreign_texts() {
-        let secret = SecretText::new("sk-1234".to_owned());
-        let credential = Credential {
-            secret,
-            header: header::AUTHORIZATION,
-            scheme: "Bearer ",
-        };
+        let credential = credential("sk-1234", (header::AUTHORIZATION, "Bearer "));
         assert_eq!(
             credential.remove_from("wrong key sk-1234, really sk-1234"),
             "wrong key [redacted], really [redacted]"

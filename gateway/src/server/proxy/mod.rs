@@ -1,35 +1,41 @@
 //! Forwarding requests to model providers with the gateway's own credentials.
 
+mod attempts;
 mod credential;
+mod events;
 mod headers;
 mod model;
 mod provider;
+mod replay;
 mod target;
 mod upstream;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Request, Response, StatusCode, Version};
+use hyper::{Request, Response};
 use openclaw_auth::Code;
-use serde_json::Value;
-use tokio::time::timeout;
 
 pub(crate) use headers::RequestHeaders;
+pub(crate) use replay::Budget;
 pub(crate) use upstream::UpstreamClient;
 
-use self::credential::Credential;
+use self::attempts::Job;
 use self::provider::Provider;
+use self::replay::Replay;
 use super::answer::REQUEST_ID;
 use super::body::{BodyFate, ReplyBody, RequestBody};
 use super::core_api::Identity;
 use super::failure::Failure;
+use super::lending::Wish;
 use super::limits::Permit;
 use super::routes::Call;
+use super::session;
+use super::settings::Current;
 
 /// Forwards `/proxy/{provider}/{rest}`.
 ///
@@ -43,12 +49,23 @@ pub(crate) async fn forward(
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Failure> {
     let (id, rest) = target::split(request.uri().path()).ok_or(Code::NotFound)?;
-    let to = Destination {
+    let session = session::of_request(&request, identity)?;
+    let mut to = Destination {
         provider: id.to_owned(),
         rest: rest.to_owned(),
+        model: target::model_in(rest),
+        session,
+        tells_profile: identity.is_admin,
         permit: admit(call, identity, request.headers())?,
     };
-    let (head, body) = receive(call, request);
+    let (head, mut body) = receive(call, request);
+    // Limits are counted by model. A body of stated length is no stream, so it can be waited for.
+    let can_read = declared_length(&head.headers).is_some() && !is_encoded(&head.headers);
+    if to.model.is_none() && can_read && model::is_json(&head.headers) {
+        let (whole, fate) = read_whole(body).await?;
+        to.model = model::named(&whole);
+        body = RequestBody::whole(whole, fate);
+    }
     send(call, to, head, body).await
 }
 
@@ -62,27 +79,28 @@ pub(crate) async fn forward_by_model(
     identity: &Identity,
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Failure> {
+    let session = session::of_request(&request, identity)?;
     let permit = admit(call, identity, request.headers())?;
     let (head, mut body) = receive(call, request);
-    let snapshot = &*call.current.snapshot;
-    let provider = if body.is_end_stream() || !model::is_json(&head.headers) {
-        model::default_provider(snapshot)?
+    let chooser = model::Chooser::new(&*call.state.core, &*call.current.snapshot, &session);
+    let (provider, model) = if body.is_end_stream() || !model::is_json(&head.headers) {
+        chooser.selected()?
     } else {
-        if head.headers.contains_key(header::CONTENT_ENCODING) {
+        if is_encoded(&head.headers) {
             let message = "the body is encoded, so the model in it cannot be read";
             return Err(Failure::new(Code::ModelUnknown).with_message(message));
         }
-        let fate = body.fate();
-        let whole = body.collect().await;
-        let whole = whole
-            .map_err(|_| Failure::new(fate.fault().unwrap_or(Code::BodyIncomplete)).closing())?;
-        let (provider, whole) = model::choose(snapshot, whole.to_bytes())?;
-        body = RequestBody::whole(whole, fate);
-        provider
+        let (whole, fate) = read_whole(body).await?;
+        let chosen = chooser.choose(whole)?;
+        body = RequestBody::whole(chosen.body, fate);
+        (chosen.provider, chosen.model)
     };
     let to = Destination {
         provider,
         rest: head.uri.path().trim_start_matches('/').to_owned(),
+        model,
+        session,
+        tells_profile: identity.is_admin,
         permit,
     };
     send(call, to, head, body).await
@@ -93,7 +111,23 @@ struct Destination {
     provider: String,
     /// Path below the provider's address, without a leading slash.
     rest: String,
+    model: Option<String>,
+    session: String,
+    tells_profile: bool,
     permit: Permit,
+}
+
+/// Reads a body to its end, within its limits.
+async fn read_whole(body: RequestBody) -> Result<(Bytes, Arc<BodyFate>), Failure> {
+    let fate = body.fate();
+    let whole = body.collect().await;
+    let whole =
+        whole.map_err(|_| Failure::new(fate.fault().unwrap_or(Code::BodyIncomplete)).closing())?;
+    Ok((whole.to_bytes(), fate))
+}
+
+fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::CONTENT_ENCODING)
 }
 
 /// Finds a place among the forwarded requests, for bodies that are not too large.
@@ -126,45 +160,49 @@ async fn send(
     head: Parts,
     body: RequestBody,
 ) -> Result<Response<ReplyBody>, Failure> {
-    let (state, snapshot) = (call.state, &*call.current.snapshot);
-    let provider = Provider::read(snapshot, &to.provider)?;
-    let uri = provider.base.join(&to.rest, head.uri.query())?;
-    call.record.forwarded(&provider.id);
-
-    let credential = Credential::of_provider(snapshot, &provider)?;
-    let mut headers = call.current.settings.request_headers.pass(&head.headers);
-    if !headers.contains_key(&REQUEST_ID)
-        && let Ok(value) = HeaderValue::from_str(call.record.request_id())
-    {
-        headers.insert(REQUEST_ID, value);
-    }
-    provider.add_headers(snapshot, &mut headers)?;
-    if let Some(credential) = &credential {
-        credential.add_to(&mut headers)?;
-    }
-
-    let fate = body.fate();
-    let mut outgoing = Request::new(body);
-    *outgoing.method_mut() = head.method;
-    *outgoing.uri_mut() = uri;
-    *outgoing.version_mut() = Version::HTTP_11;
-    *outgoing.headers_mut() = headers;
-
-    let sent = timeout(state.limits.first_byte, state.upstream.send(outgoing)).await;
-    let response = match sent {
-        Ok(Ok(response)) => response,
-        Ok(Err(error)) => return Err(not_sent(&fate, &error)),
-        Err(_) => return Err(Code::UpstreamTimeout.into()),
+    let mut newer: Option<Arc<Current>> = None;
+    let wish = Wish {
+        provider: to.provider,
+        model: to.model,
+        session: Some(to.session),
     };
-    call.record.first_byte();
-    match response.status() {
-        status if is_redirect(status) => Err(Code::UpstreamRedirect.into()),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            Err(auth_failed(response, credential.as_ref()).await)
+    loop {
+        let current = newer.as_deref().unwrap_or(call.current);
+        let snapshot = &*current.snapshot;
+        let provider = Provider::read(snapshot, &wish.provider)?;
+        let uri = provider.base.join(&to.rest, head.uri.query())?;
+        provider.check_signing()?;
+        call.record.forwarded(&provider.id, snapshot.generation());
+        let lease = attempts::acquire(call, &provider, &wish).await?;
+        // A key goes to no address but the one that it was configured with.
+        if lease
+            .as_ref()
+            .is_some_and(|lease| lease.generation() != snapshot.generation())
+        {
+            let fresh = call.state.current();
+            let facts = call.link.facts(&head.headers);
+            let decision = fresh.snapshot.authorize_again(&facts);
+            decision.map_err(|denied| Failure::denied(*denied))?;
+            newer = Some(fresh);
+            continue;
         }
-        _ => Ok(pass_back(response, &provider, |incoming| {
-            ReplyBody::stream(incoming, state.limits.upstream_idle, to.permit)
-        })),
+        let mut headers = current.settings.request_headers.pass(&head.headers);
+        if !headers.contains_key(&REQUEST_ID)
+            && let Ok(value) = HeaderValue::from_str(call.record.request_id())
+        {
+            headers.insert(REQUEST_ID, value);
+        }
+        provider.add_headers(snapshot, &mut headers)?;
+        let job = Job {
+            provider,
+            uri,
+            head,
+            headers,
+            fate: body.fate(),
+            body: Replay::new(body, current.settings.max_replay, &call.state.replay),
+            tells_profile: to.tells_profile,
+        };
+        return attempts::run(call, job, lease, to.permit).await;
     }
 }
 
@@ -177,88 +215,3 @@ pub(crate) fn declared_length(headers: &HeaderMap) -> Option<u64> {
         .parse()
         .ok()
 }
-
-fn not_sent(fate: &Arc<BodyFate>, error: &upstream::SendError) -> Failure {
-    match fate.fault() {
-        Some(code) => Failure::new(code).closing(),
-        None => error.code().into(),
-    }
-}
-
-fn is_redirect(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 300..=303 | 307 | 308)
-}
-
-fn pass_back(
-    response: Response<Incoming>,
-    provider: &Provider<'_>,
-    stream: impl FnOnce(Incoming) -> ReplyBody,
-) -> Response<ReplyBody> {
-    let (head, incoming) = response.into_parts();
-    let mut headers = headers::pass_back(&head.headers);
-    if let Ok(value) = HeaderValue::from_str(&provider.id) {
-        headers.insert("x-openclaw-provider", value);
-    }
-    let is_event_stream = headers.get(header::CONTENT_TYPE).is_some_and(|value| {
-        value
-            .as_bytes()
-            .to_ascii_lowercase()
-            .starts_with(b"text/event-stream")
-    });
-    if is_event_stream {
-        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    }
-    let mut response = Response::new(stream(incoming));
-    *response.status_mut() = head.status;
-    *response.headers_mut() = headers;
-    response
-}
-
-/// The provider refused our credential. Its status is not passed on: the caller's own
-/// authentication was fine, and a proxy in front would start a login for nothing.
-async fn auth_failed(response: Response<Incoming>, credential: Option<&Credential>) -> Failure {
-    let status = response.status().as_u16();
-    let failure = Failure::new(Code::UpstreamAuthFailed).with("upstreamStatus", status);
-    match refusal(response).await {
-        Some(message) => failure.with("upstream", shown(&message, credential)),
-        None => failure.with("upstream", Value::Null),
-    }
-}
-
-async fn refusal(response: Response<Incoming>) -> Option<String> {
-    let is_encoded = response
-        .headers()
-        .get(header::CONTENT_ENCODING)
-        .is_some_and(|coding| coding.as_bytes() != b"identity");
-    if is_encoded || response.body().is_end_stream() {
-        return None;
-    }
-    let body = Limited::new(response.into_body(), REFUSAL_BYTES).collect();
-    let bytes: Bytes = timeout(REFUSAL_TIME, body).await.ok()?.ok()?.to_bytes();
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let Ok(value) = serde_json::from_str::<Value>(&text) else {
-        return Some(text);
-    };
-    let message = ["/error/message", "/message", "/error", "/detail"]
-        .iter()
-        .find_map(|place| value.pointer(place).and_then(Value::as_str));
-    message.map(str::to_owned)
-}
-
-/// Foreign text as it may be shown: without the credential, control characters and excess.
-fn shown(message: &str, credential: Option<&Credential>) -> String {
-    let message = match credential {
-        Some(credential) => credential.remove_from(message),
-        None => message.to_owned(),
-    };
-    message
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(REFUSAL_SHOWN)
-        .collect()
-}
-
-const REFUSAL_BYTES: usize = 8 * 1024;
-const REFUSAL_SHOWN: usize = 500;
-const REFUSAL_TIME: std::time::Duration = std::time::Duration::from_secs(5);

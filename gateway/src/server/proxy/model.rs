@@ -9,7 +9,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::super::core_api::Snapshot;
+use super::super::core_api::{Core, Snapshot};
 use super::super::failure::Failure;
 use super::super::settings::value;
 
@@ -21,52 +21,127 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
     kind.trim().eq_ignore_ascii_case("application/json")
 }
 
-/// The provider for a JSON body, and the body as it gets it: with the model's bare id.
-///
-/// # Errors
-///
-/// `model_unknown` when the body names no model that belongs to a provider.
-pub(super) fn choose(snapshot: &dyn Snapshot, body: Bytes) -> Result<(String, Bytes), Failure> {
-    let members: Members<'_> = serde_json::from_slice(&body)
-        .map_err(|_| unknown("the body is not a JSON object with one `model`"))?;
-    let Some(model) = members.model else {
-        return Ok((default_provider(snapshot)?, body));
-    };
-    let Ok(model) = serde_json::from_str::<String>(model.get()) else {
-        return Err(unknown("`model` must be a text"));
-    };
-    if let Some((provider, bare)) = model.split_once('/')
-        && !bare.is_empty()
-        && is_known(snapshot, provider)
-    {
-        return Ok((provider.to_owned(), members.with_model(bare)));
-    }
-    let listing = listing(snapshot, &model);
-    let default = default_provider(snapshot);
-    let provider = match (listing.as_slice(), default) {
-        ([only], _) => (*only).to_owned(),
-        (_, default) => default?,
-    };
-    Ok((provider, body))
+/// The model that a JSON body names, if it is an object with exactly one.
+pub(super) fn named(body: &Bytes) -> Option<String> {
+    let members: Members<'_> = serde_json::from_slice(body).ok()?;
+    serde_json::from_str(members.model?.get()).ok()
 }
 
-/// The provider of `agents.defaults.model`.
-///
-/// # Errors
-///
-/// `model_unknown` when there is none.
-pub(super) fn default_provider(snapshot: &dyn Snapshot) -> Result<String, Failure> {
-    let model = value(snapshot, "/agents/defaults/model");
-    let text = match model {
-        Some(Value::Object(model)) => model.get("primary").and_then(Value::as_str),
-        other => other.and_then(Value::as_str),
-    };
-    let provider = text.and_then(|text| text.split_once('/'));
-    let provider = provider.map(|(provider, _)| provider.trim());
-    let provider = provider.filter(|provider| is_known(snapshot, provider));
-    provider
-        .map(str::to_owned)
-        .ok_or_else(|| Code::ModelUnknown.into())
+/// Finds the provider of a request to `/v1`.
+pub(super) struct Chooser<'a> {
+    core: &'a dyn Core,
+    snapshot: &'a dyn Snapshot,
+    session: &'a str,
+}
+
+/// Where a JSON body goes.
+#[derive(Debug)]
+pub(super) struct Chosen {
+    pub(super) provider: String,
+    pub(super) model: Option<String>,
+    /// The body as the provider gets it: with the model's bare id.
+    pub(super) body: Bytes,
+}
+
+impl<'a> Chooser<'a> {
+    /// For requests of a session.
+    pub(super) fn new(core: &'a dyn Core, snapshot: &'a dyn Snapshot, session: &'a str) -> Self {
+        Self {
+            core,
+            snapshot,
+            session,
+        }
+    }
+
+    /// The provider for a JSON body.
+    ///
+    /// # Errors
+    ///
+    /// `model_unknown` when the body names no model that belongs to a provider.
+    pub(super) fn choose(&self, body: Bytes) -> Result<Chosen, Failure> {
+        let members: Members<'_> = serde_json::from_slice(&body)
+            .map_err(|_| unknown("the body is not a JSON object with one `model`"))?;
+        let Some(model) = members.model else {
+            let (provider, model) = self.selected()?;
+            return Ok(Chosen {
+                provider,
+                model,
+                body,
+            });
+        };
+        let Ok(model) = serde_json::from_str::<String>(model.get()) else {
+            return Err(unknown("`model` must be a text"));
+        };
+        let (provider, bare) = self.resolve(&model)?;
+        Ok(Chosen {
+            provider,
+            body: if bare == model {
+                body
+            } else {
+                members.with_model(&bare)
+            },
+            model: Some(bare),
+        })
+    }
+
+    /// The provider and model that are used when the request names none: what the session has
+    /// selected, else the default.
+    ///
+    /// # Errors
+    ///
+    /// `model_unknown` when there is none.
+    pub(super) fn selected(&self) -> Result<(String, Option<String>), Failure> {
+        if let Some(model) = self.core.session(self.session).model
+            && let Some(provider) = self.known(&model.provider)
+        {
+            return Ok((provider, Some(model.model)));
+        }
+        let model = value(self.snapshot, "/agents/defaults/model");
+        let text = match model {
+            Some(Value::Object(model)) => model.get("primary").and_then(Value::as_str),
+            other => other.and_then(Value::as_str),
+        };
+        let split = text.and_then(|text| text.split_once('/'));
+        split
+            .and_then(|(provider, model)| Some((self.known(provider.trim())?, Some(model.into()))))
+            .ok_or_else(|| Code::ModelUnknown.into())
+    }
+
+    /// Provider and bare id of a model.
+    fn resolve(&self, model: &str) -> Result<(String, String), Failure> {
+        if let Some((provider, bare)) = model.split_once('/')
+            && !bare.is_empty()
+            && is_known(self.snapshot, provider)
+        {
+            return Ok((provider.to_owned(), bare.to_owned()));
+        }
+        // An alias is another word for what it resolves to.
+        if !model.contains('/')
+            && let Some(found) = self.core.resolve_model(model)
+            && found.model != model
+            && let Some(provider) = self.known(&found.provider)
+        {
+            return Ok((provider, found.model));
+        }
+        let provider = match listing(self.snapshot, model).as_slice() {
+            [only] => (*only).to_owned(),
+            _ => self.selected()?.0,
+        };
+        Ok((provider, model.to_owned()))
+    }
+
+    /// The id of a provider as the configuration spells it.
+    fn known(&self, provider: &str) -> Option<String> {
+        let providers = value(self.snapshot, "/models/providers").and_then(Value::as_object)?;
+        let mut same = providers
+            .iter()
+            .filter(|(id, entry)| id.eq_ignore_ascii_case(provider) && is_enabled(entry));
+        let exact = providers.get(provider).filter(|entry| is_enabled(entry));
+        match exact {
+            Some(_) => Some(provider.to_owned()),
+            None => same.next().map(|(id, _)| id.clone()),
+        }
+    }
 }
 
 /// The providers whose list of models has this one.
@@ -165,7 +240,7 @@ const MODEL: &str = "model";
 mod tests {
     use serde_json::json;
 
-    use super::super::super::testing::FakeSnapshot;
+    use super::super::super::testing::{FakeCore, FakeSnapshot, real_core};
     use super::*;
 
     fn snapshot(default: &Value) -> FakeSnapshot {
@@ -181,9 +256,47 @@ mod tests {
 
     fn chosen(default: &Value, body: &str) -> Result<(String, String), Code> {
         let body = Bytes::from(body.to_owned());
-        choose(&snapshot(default), body)
-            .map(|(provider, body)| (provider, String::from_utf8(body.to_vec()).unwrap()))
+        let core = FakeCore::new(snapshot(default));
+        let snapshot = core.snapshot();
+        let chosen = Chooser::new(&*core, &*snapshot, "main").choose(body);
+        chosen
+            .map(|chosen| {
+                let body = String::from_utf8(chosen.body.to_vec()).unwrap();
+                (chosen.provider, body)
+            })
             .map_err(|failure| failure.code())
+    }
+
+    #[test]
+    fn sessions_and_aliases_choose_too() {
+        let settings = json!({
+            "gateway": {"auth": {"token": "0123456789abcdef0123456789abcdef"}},
+            "models": {"providers": {
+                "a": {"baseUrl": "http://127.0.0.1:1", "models": [{"id": "one"}]},
+                "B": {"baseUrl": "http://127.0.0.1:1", "models": [{"id": "two"}]},
+            }},
+            "agents": {"defaults": {
+                "model": "a/one",
+                "models": {"a/one": {}, "b/two": {"alias": "Deux"}},
+            }},
+        });
+        let core = real_core(&settings, &[]);
+        let snapshot = core.snapshot();
+        let chooser = Chooser::new(&*core, &*snapshot, "s");
+        let choose = |model: &str| {
+            let body = Bytes::from(json!({"model": model}).to_string());
+            let chosen = chooser.choose(body).unwrap();
+            (chosen.provider, chosen.model.unwrap())
+        };
+        let pair = |provider: &str, model: &str| (provider.to_owned(), model.to_owned());
+        assert_eq!(choose("deux"), pair("B", "two"));
+        assert_eq!(choose("other"), pair("a", "other"));
+        assert_eq!(chooser.selected().unwrap().0, "a");
+        core.command("s", "/model deux", None).unwrap().unwrap();
+        assert_eq!(choose("other"), pair("B", "other"));
+        assert_eq!(choose("a/one"), pair("a", "one"));
+        let (provider, model) = chooser.selected().unwrap();
+        assert_eq!((provider.as_str(), model.as_deref()), ("B", Some("two")));
     }
 
     #[test]

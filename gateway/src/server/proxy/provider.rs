@@ -1,8 +1,10 @@
 //! The settings of one provider, as forwarding needs them.
 
+use bytes::Bytes;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use openclaw_auth::{Code, SecretText};
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 use super::super::core_api::Snapshot;
 use super::super::failure::Failure;
@@ -60,17 +62,26 @@ impl<'a> Provider<'a> {
             .unwrap_or(false)
     }
 
-    /// Whether headers are configured for it.
-    pub(super) fn has_headers(&self) -> bool {
-        self.headers().next().is_some()
+    /// Whether it can be asked without a credential: a server on this machine or in the private
+    /// network, or one whose configured headers do the job.
+    pub(super) fn works_bare(&self) -> bool {
+        self.base.is_plain() || self.headers().next().is_some()
+    }
+
+    /// Refuses providers whose requests carry a signature instead of a credential.
+    ///
+    /// # Errors
+    ///
+    /// `provider_auth_unsupported`.
+    pub(super) fn check_signing(&self) -> Result<(), Failure> {
+        match self.text("api") == Some(SIGNED_API) || self.text("auth") == Some(SIGNED_AUTH) {
+            true => Err(Code::ProviderAuthUnsupported.into()),
+            false => Ok(()),
+        }
     }
 
     /// The secret at a key of the entry, when there is one.
-    pub(super) fn secret(
-        &self,
-        snapshot: &dyn Snapshot,
-        key: &str,
-    ) -> Result<Option<SecretText>, Failure> {
+    fn secret(&self, snapshot: &dyn Snapshot, key: &str) -> Result<Option<SecretText>, Failure> {
         match snapshot.secret(&pointer(&self.id, key)) {
             Ok(secret) => Ok(Some(secret.clone())),
             Err(error) if error.code() == Code::SecretPathUnknown => Ok(None),
@@ -109,7 +120,7 @@ impl<'a> Provider<'a> {
                 (None, Some(plain)) => plain,
                 (None, None) => return Err(Code::CredentialMissing.into()),
             };
-            headers.insert(header, sensitive(text)?);
+            headers.insert(header, sensitive("", text)?);
         }
         Ok(())
     }
@@ -123,17 +134,25 @@ impl<'a> Provider<'a> {
     }
 }
 
-/// A secret as a header value that never shows itself.
+/// A secret as a header value that never shows itself, and whose memory is wiped with the last
+/// copy of it.
 ///
 /// # Errors
 ///
 /// `credential_invalid` when it contains what no header can carry.
-pub(super) fn sensitive(text: &str) -> Result<HeaderValue, Failure> {
-    let mut value =
-        HeaderValue::from_str(text).map_err(|_| Failure::new(Code::CredentialInvalid))?;
+pub(super) fn sensitive(scheme: &str, secret: &str) -> Result<HeaderValue, Failure> {
+    let mut text = Zeroizing::new(Vec::with_capacity(scheme.len() + secret.len()));
+    text.extend_from_slice(scheme.as_bytes());
+    text.extend_from_slice(secret.as_bytes());
+    let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(text))
+        .map_err(|_| Failure::new(Code::CredentialInvalid))?;
     value.set_sensitive(true);
     Ok(value)
 }
+
+/// Requests that carry a signature over themselves instead of a credential.
+const SIGNED_API: &str = "bedrock-converse-stream";
+const SIGNED_AUTH: &str = "aws-sdk";
 
 /// The place of a provider's setting as a JSON Pointer (RFC 6901): ids may contain dots.
 fn pointer(id: &str, key: &str) -> String {

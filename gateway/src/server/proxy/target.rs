@@ -15,6 +15,13 @@ pub(super) fn split(path: &str) -> Option<(&str, &str)> {
         .filter(|(id, _)| !id.is_empty())
 }
 
+/// The model that a path names, as Google's do: `v1beta/models/gemini-2.5-pro:generateContent`.
+pub(super) fn model_in(rest: &str) -> Option<String> {
+    let (_, named) = rest.split_once("models/")?;
+    let model = named.split([':', '/', '?']).next()?;
+    (!model.is_empty() && named.contains(':')).then(|| model.to_owned())
+}
+
 /// The checked `baseUrl` of a provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BaseUrl {
@@ -156,6 +163,21 @@ mod tests {
             ("/proxy//v1", None),
         ] {
             assert_eq!(split(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn models_in_paths() {
+        for (rest, model) in [
+            (
+                "v1beta/models/gemini-2.5-pro:generateContent",
+                Some("gemini-2.5-pro"),
+            ),
+            ("v1/models", None),
+            ("v1/models/gpt-5", None),
+            ("v1beta/models/:x", None),
+        ] {
+            assert_eq!(model_in(rest).as_deref(), model, "{rest}");
         }
     }
 

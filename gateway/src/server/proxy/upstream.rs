@@ -22,13 +22,14 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower_service::Service;
 
-use super::super::body::{BodyError, RequestBody};
+use super::super::body::BodyError;
+use super::replay::Attempt;
 use super::target::is_private;
 
 /// Sends requests to providers. Costs nothing until the first one.
 pub(crate) struct UpstreamClient {
     connect: Duration,
-    client: OnceLock<legacy::Client<Connector, RequestBody>>,
+    client: OnceLock<legacy::Client<Connector, Attempt>>,
 }
 
 impl UpstreamClient {
@@ -43,7 +44,7 @@ impl UpstreamClient {
     /// Sends one request; redirects are not followed. Dropping the future cancels it.
     pub(super) async fn send(
         &self,
-        request: Request<RequestBody>,
+        request: Request<Attempt>,
     ) -> Result<Response<Incoming>, SendError> {
         let client = self.client.get_or_init(|| client(self.connect));
         client.request(request).await.map_err(SendError)
@@ -85,7 +86,7 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-fn client(connect: Duration) -> legacy::Client<Connector, RequestBody> {
+fn client(connect: Duration) -> legacy::Client<Connector, Attempt> {
     let mut plain = HttpConnector::new_with_resolver(PrivateOnly(GaiResolver::new()));
     plain.set_nodelay(true);
     let mut secure = HttpConnector::new();

@@ -39,7 +39,7 @@ async fn the_provider_gets_its_key_and_only_listed_headers() {
     assert_eq!(answer.header("content-length"), Some("8"));
     assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
     assert_eq!(answer.header("set-cookie"), None);
-    assert_eq!(answer.header("x-openclaw-profile"), None);
+    assert_eq!(answer.header("x-openclaw-profile"), Some("config:fake"));
 
     let seen = provider.request().await;
     assert!(

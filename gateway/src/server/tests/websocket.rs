@@ -82,7 +82,7 @@ async fn messages_and_their_answers() {
         answer,
         json!({"id": 2, "ok": true, "result": {"pong": true}})
     );
-    let answer = say(&mut client, r#"{"id":3,"method":"command"}"#).await;
+    let answer = say(&mut client, r#"{"id":3,"method":"dance"}"#).await;
     assert_eq!(
         (&answer["ok"], &answer["error"]["code"]),
         (&json!(false), &json!("method_unknown"))

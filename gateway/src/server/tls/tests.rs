@@ -30,6 +30,7 @@ use tokio_rustls::rustls::{
 use super::super::limits::Limits;
 use super::super::testing::{Answer, FakeCore, FakeSnapshot, Server};
 use super::{H2, Tls};
+use crate::probe::Probe;
 
 /// A folder with certificates of an authority.
 struct Pki {
@@ -644,4 +645,53 @@ fn links_to_certificates_are_followed() {
         std::os::unix::fs::symlink(target, link).unwrap();
     }
     assert!(pki.open(pki.settings("link", json!({}))).is_ok());
+}
+
+#[tokio::test]
+async fn a_probe_sees_through_a_private_authority_and_over_http_2() {
+    let pki = Pki::new();
+    let (server, _) = pki
+        .server(pki.settings("gw", json!({})), Limits::default())
+        .await;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pki.read("ca.pem")) {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    let url = format!("https://localhost:{}/", server.address.port());
+    let mut probe = Probe {
+        urls: vec![url.parse().unwrap()],
+        direct: Vec::new(),
+        login: vec![("authorization".to_owned(), "Bearer good".to_owned())],
+        expect_user: None,
+        websocket: false,
+        roots: Some(Arc::new(roots)),
+        timeout: Duration::from_secs(5),
+        user_header: "x-user".to_owned(),
+        required: Vec::new(),
+        secret_header: None,
+        nonce: "0123456789abcdef0123456789abcdef".to_owned(),
+    };
+    let found = probe.run().await;
+    let details: Vec<&str> = found
+        .findings
+        .iter()
+        .map(|finding| finding.detail.as_str())
+        .collect();
+    for step in [
+        "V1 a forged user header:",
+        "V1 a forged user header over HTTP/2:",
+    ] {
+        assert!(
+            details.iter().any(|detail| detail.starts_with(step)),
+            "{details:?}"
+        );
+    }
+    let alias = format!("{url}: V4 the user header spelled with _ over HTTP/2");
+    assert!(found.passed.contains(&alias), "{:?}", found.passed);
+    probe.roots = None;
+    let found = probe.run().await;
+    assert!(
+        found.findings.is_empty() && found.unsure.len() == 1,
+        "{found:?}"
+    );
 }
