@@ -475,9 +475,9 @@ fn a_provider_that_does_not_exist_is_no_fault_of_the_reference() {
     let options = Options::new()
         .config_value(json!({}))
         .env([("HOME", "/nonexistent")]);
-    let engine = Engine::open(options).unwrap();
+    let resolver = options.resolver().unwrap();
     let labels = ["env:nobody:A", "env:default:A"];
-    let scopes: Vec<Value> = engine
+    let scopes: Vec<Value> = resolver
         .resolve(&labels)
         .into_iter()
         .map(|answer| answer.unwrap_err().details()["failures"][0].clone())

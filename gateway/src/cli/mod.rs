@@ -40,6 +40,7 @@ use self::tree::{Node, Outcome, find};
 /// Every command.
 const TREE: &[Node] = &[
     models::NODE,
+    doctor::NODE,
     model::NODE,
     agents::NODE,
     secrets::NODE,

@@ -1,6 +1,7 @@
 //! Asking people, without showing what they paste.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::time::Duration;
 
 use openclaw_auth::{Code, Error, SecretText, mask};
 
@@ -149,6 +150,12 @@ pub(super) fn needs_terminal(instead: &str) -> Failed {
 }
 
 fn unreadable(error: &io::Error) -> Failed {
+    // Ctrl-C: whoever watches for it ends the program in a moment.
+    if error.kind() == io::ErrorKind::Interrupted {
+        std::thread::park_timeout(Duration::from_secs(2));
+        let message = "cancelled; nothing was written";
+        return Failed::of_command(Error::new(Code::Cancelled, message));
+    }
     let message = format!("cannot read input: {}", error.kind());
     Failed::of_command(Error::new(Code::EmptyInput, message))
 }

@@ -246,7 +246,7 @@ impl FileStore {
         if !writer.cleaned {
             writer.cleaned = true;
             remove_leftovers(&self.host, &self.path, LEFTOVER);
-            remove_leftovers(&self.host, &self.path.with_extension("json.lock"), LEFTOVER);
+            remove_leftovers(&self.host, &self.lock_path(), LEFTOVER);
         }
         let known = writer
             .known

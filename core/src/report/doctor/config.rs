@@ -207,19 +207,16 @@ pub(super) fn alias_conflict(place: &Place, check: &'static Check) -> Vec<Found>
 pub(super) fn plain_shell_substitution(place: &Place, check: &'static Check) -> Vec<Found> {
     let providers = place.setting(&["models", "providers"]);
     let providers = providers.as_ref().and_then(Value::as_object);
-    let named = providers
-        .into_iter()
-        .flatten()
-        .filter_map(|(provider, settings)| {
-            let headers = settings.get("headers").and_then(Value::as_object);
-            let texts = headers.into_iter().flatten();
-            let texts = texts.filter_map(|(name, value)| Some((name, value.as_str()?)));
-            let found = texts.filter(|(_, text)| is_bare_variable(text));
-            let paths: Vec<String> = found
-                .map(|(name, _)| format!("models.providers.{provider}.headers.{name}"))
-                .collect();
-            Some(paths)
-        });
+    let named = providers.into_iter().flatten().map(|(provider, settings)| {
+        let headers = settings.get("headers").and_then(Value::as_object);
+        let texts = headers.into_iter().flatten();
+        let texts = texts.filter_map(|(name, value)| Some((name, value.as_str()?)));
+        let found = texts.filter(|(_, text)| is_bare_variable(text));
+        let paths: Vec<String> = found
+            .map(|(name, _)| format!("models.providers.{provider}.headers.{name}"))
+            .collect();
+        paths
+    });
     named
         .flatten()
         .map(|path| {

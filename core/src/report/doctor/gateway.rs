@@ -30,7 +30,7 @@ fn found(check: &'static Check, finding: &AuditFinding) -> Found {
     Found::new(check, format!("{}: {detail}", finding.title))
         .at(finding.path.clone())
         .hint(finding.remediation.trim_end_matches('.'))
-        .as_bad_as(severity)
+        .rated(severity)
 }
 
 /// Problems of the access settings with these codes.

@@ -251,7 +251,7 @@ impl DoctorFinding {
         }
     }
 
-    fn as_bad_as(self, severity: Severity) -> Self {
+    fn rated(self, severity: Severity) -> Self {
         Self { severity, ..self }
     }
 

@@ -252,7 +252,7 @@ pub(super) fn unknown_provider(place: &Place, check: &'static Check) -> Vec<Foun
     let known = engine.oauth_providers();
     let mut list = Vec::new();
     logins(place, |scene, _, health| {
-        let is_known = known.iter().any(|known| *known == health.provider);
+        let is_known = known.contains(&health.provider);
         if !is_known && health.external.is_none() {
             let message = format!(
                 "{} cannot be refreshed: {} is not described",
