@@ -487,6 +487,39 @@ interface StatusOptions {
   warnWithinMs?: number;
 }
 
+/** What is wrong with an installation: the document of `openclaw-auth doctor`. */
+export interface DoctorReport {
+  schemaVersion: number;
+  ok: boolean;
+  checksRun: number;
+  checksSkipped: number;
+  findings: {
+    checkId: string;
+    severity: string;
+    message: string;
+    path?: string;
+    line?: number;
+    column?: number;
+    agentId?: string;
+    provider?: string;
+    profileId?: string;
+    fixHint?: string;
+    fixable: boolean;
+  }[];
+}
+
+interface DoctorOptions {
+  /** Only the store of this agent (default: all). */
+  agent?: string;
+  /** Only these checks (default: all). */
+  only?: string[];
+  skip?: string[];
+  /** Also contacts token endpoints and the running gateway (default: nobody). */
+  deep?: boolean;
+  /** Runs programs of providers (default: none). */
+  allowExec?: boolean;
+}
+
 /** A key or token to be stored. */
 export interface NewProfile {
   agent?: string;
@@ -590,6 +623,9 @@ export class Engine {
   static openSync(options?: EngineOptions): Engine;
   /** The engine that another thread of this process has opened, by its `id`. */
   static attach(id: number): Engine;
+  /** Examines an installation that need not be able to open. Changes nothing. */
+  static doctor(installation?: EngineOptions, options?: DoctorOptions & Abortable): Promise<DoctorReport>;
+  static doctorSync(installation?: EngineOptions, options?: DoctorOptions): DoctorReport;
   /** Tells threads of this process which engine it is; 0 after `close`. */
   get id(): number;
   /** The generation in use, from 1 up. */
@@ -631,6 +667,9 @@ export class Engine {
   /** Reports models and credentials without contacting anybody. */
   status(options?: StatusOptions & Abortable): Promise<StatusReport>;
   statusSync(options?: StatusOptions): StatusReport;
+  /** Examines the installation. Changes nothing. */
+  doctor(options?: DoctorOptions & Abortable): Promise<DoctorReport>;
+  doctorSync(options?: DoctorOptions): DoctorReport;
   /** Looks for plain secrets, references that do not resolve, and leftovers. */
   audit(options?: { allowExec?: boolean } & Abortable): Promise<{ [key: string]: Json }>;
   auditSync(options?: { allowExec?: boolean }): { [key: string]: Json };

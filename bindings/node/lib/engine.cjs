@@ -33,6 +33,7 @@ const SLOW = {
   audit: given,
   chat: given,
   clearCooldown: given,
+  doctor: given,
   eligibility: given,
   externalLogin: (program, options) => ({ ...options, program }),
   flush: given,
@@ -81,6 +82,17 @@ class Engine {
   /** The engine that another thread of this process has opened, by its id. */
   static attach(id) {
     return new Engine(INSIDE, call(native.attach, id));
+  }
+
+  /** Examines an installation that need not be able to open. */
+  static async doctor(installation = {}, options = {}) {
+    const { signal, ...wanted } = options;
+    const packed = [json(installation), json(wanted)];
+    return JSON.parse(await start(() => native.doctorAsync(...packed), signal, () => {}));
+  }
+
+  static doctorSync(installation = {}, options = {}) {
+    return JSON.parse(call(native.doctorSync, json(installation), json(options)));
   }
 
   /** Tells threads of this process which engine it is; 0 after `close`. */

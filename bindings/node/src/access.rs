@@ -1,13 +1,14 @@
 //! Who may come in: one packed text in, one packed text out.
 
 use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
 
 use napi::bindgen_prelude::Latin1String;
 use napi_derive::napi;
 use openclaw_auth::Result;
 use openclaw_auth::access::{
-    AccessRequest, Admitted, AuthMethod, ConnectionKind, Credentials, Denied, Headers,
-    JSON_HEADERS, SECURITY_HEADERS,
+    AccessRequest, Admitted, AuthMethod, ConnectionKind, Credentials, Denied, JSON_HEADERS,
+    SECURITY_HEADERS,
 };
 use serde_json::json;
 
@@ -109,29 +110,28 @@ struct Facts<'p> {
     remote: Option<&'p str>,
     local: Option<&'p str>,
     credentials: Option<Credentials<'p>>,
-    lines: Lines<'p>,
+    lines: Vec<(&'p str, &'p [u8])>,
 }
 
 impl<'p> Facts<'p> {
     fn unpack(packed: &'p [u8], parts: u32) -> Result<Self> {
         let wrong = || invalid("request", "texts without NUL");
         let parts = usize::try_from(parts).map_err(|_| wrong())?;
-        let texts = packed.iter().filter(|byte| **byte == 0).count();
-        let whole = packed.last().is_none_or(|last| *last == 0);
-        if texts != parts || !whole || parts < IN_FRONT || parts % 2 != 0 {
+        let mut texts = Texts::of(packed);
+        let mut front = || texts.next().filter(|text| !text.is_empty());
+        let (remote, local, token, password) = (front(), front(), front(), front());
+        let mut lines = Vec::with_capacity(parts / 2);
+        let mut found = IN_FRONT;
+        while let Some(name) = texts.next() {
+            let name = str::from_utf8(name).map_err(|_| invalid("header name", "UTF-8"))?;
+            lines.push((name, texts.next().ok_or_else(wrong)?));
+            found += 2;
+        }
+        if found != parts || !texts.is_at_end() {
             return Err(wrong());
         }
-        let mut rest = packed;
-        let mut next = || cut(&mut rest).filter(|text| !text.is_empty());
-        let (remote, local, token, password) = (next(), next(), next(), next());
         let text = |bytes: Option<&'p [u8]>| bytes.map(str::from_utf8).transpose();
         let given = token.is_some() || password.is_some();
-        let lines = Lines(rest);
-        let mut names = rest;
-        while let Some(name) = cut(&mut names) {
-            str::from_utf8(name).map_err(|_| invalid("header name", "UTF-8"))?;
-            cut(&mut names);
-        }
         Ok(Self {
             remote: text(remote).map_err(|_| wrong())?,
             local: text(local).map_err(|_| wrong())?,
@@ -141,26 +141,32 @@ impl<'p> Facts<'p> {
     }
 }
 
-/// Name and value of each line, all of them checked.
-struct Lines<'p>(&'p [u8]);
-
-impl Headers for Lines<'_> {
-    fn each<'h>(&'h self, visit: &mut dyn FnMut(&'h str, &'h [u8])) {
-        let mut rest = self.0;
-        while let (Some(name), Some(value)) = (cut(&mut rest), cut(&mut rest)) {
-            if let Ok(name) = str::from_utf8(name) {
-                visit(name, value);
-            }
-        }
-    }
+/// Texts that lie end to end, each with a NUL behind it.
+struct Texts<'p> {
+    packed: &'p [u8],
+    ends: memchr::Memchr<'p>,
+    start: usize,
 }
 
-/// Cuts the next text and its NUL off.
-fn cut<'p>(rest: &mut &'p [u8]) -> Option<&'p [u8]> {
-    let end = rest.iter().position(|byte| *byte == 0)?;
-    let (text, after) = rest.split_at_checked(end)?;
-    *rest = after.split_first()?.1;
-    Some(text)
+impl<'p> Texts<'p> {
+    fn of(packed: &'p [u8]) -> Self {
+        Self {
+            packed,
+            ends: memchr::memchr_iter(0, packed),
+            start: 0,
+        }
+    }
+
+    fn next(&mut self) -> Option<&'p [u8]> {
+        let end = self.ends.next()?;
+        let text = self.packed.get(self.start..end);
+        self.start = end + 1;
+        text
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.start == self.packed.len()
+    }
 }
 
 fn told(judged: std::result::Result<Admitted<'_>, Denied>, generation: u64, hides: bool) -> String {
@@ -179,20 +185,43 @@ fn admission(admitted: &Admitted<'_>, generation: u64) -> String {
         _ => "none",
     };
     let mut text = String::with_capacity(96);
-    // Writing into a string does not fail.
-    let _ = write!(
-        text,
-        "1\0{generation}\0{method}\0{}\0",
-        u8::from(admitted.local_direct)
-    );
+    text.push_str("1\0");
+    push_number(&mut text, generation);
+    text.push('\0');
+    text.push_str(method);
+    text.push_str(if admitted.local_direct {
+        "\x001\0"
+    } else {
+        "\x000\0"
+    });
     for address in [admitted.client_ip, admitted.peer_ip] {
-        if let Some(address) = address {
-            let _ = write!(text, "{address}");
+        match address {
+            Some(IpAddr::V4(address)) => push_v4(&mut text, address),
+            // Writing into a string does not fail.
+            Some(IpAddr::V6(address)) => drop(write!(text, "{address}")),
+            None => {}
         }
         text.push('\0');
     }
     text.push_str(admitted.user.as_deref().unwrap_or_default());
     text
+}
+
+// Without the machinery of formatting: this happens for each request.
+fn push_v4(text: &mut String, address: Ipv4Addr) {
+    for (index, octet) in address.octets().into_iter().enumerate() {
+        if index > 0 {
+            text.push('.');
+        }
+        push_number(text, octet.into());
+    }
+}
+
+fn push_number(text: &mut String, number: u64) {
+    if number >= 10 {
+        push_number(text, number / 10);
+    }
+    text.push(char::from(b'0' + (number % 10) as u8));
 }
 
 /// `0`, generation, code, status, close code, penalty, time to wait, reason, header, challenge,

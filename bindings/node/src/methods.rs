@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use napi::bindgen_prelude::AsyncTask;
 use napi_derive::napi;
-use openclaw_auth::report::StatusOptions;
+use openclaw_auth::report::{DoctorOptions, StatusOptions};
 use openclaw_auth::{
-    AuditOptions, Clear, CredentialKind, Event, ModelChoice, NewCredential, OauthToken,
+    AuditOptions, Clear, CredentialKind, Event, ModelChoice, NewCredential, OauthToken, Options,
     ProfileMaterial, Proposal, Result, SecretRef, SecretText, SessionEntry,
 };
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::boundary::{Job, elsewhere, guard, invalid};
 use crate::engine::{Shared, engine};
 use crate::fields::Fields;
+use crate::options;
 
 /// Runs a method and gives its answer as JSON.
 #[napi(catch_unwind)]
@@ -102,6 +103,9 @@ const METHODS: &[Method] = &[
     row("clockAdvance", &["ms"], |shared, fields| {
         shared.advance(fields.count("ms")?.unwrap_or_default())?;
         Ok(Value::Null)
+    }),
+    row("doctor", DOCTOR, |shared, fields| {
+        doctor(&shared.options, fields)
     }),
     row(
         "eligibility",
@@ -308,6 +312,36 @@ const METHODS: &[Method] = &[
         Ok(targets.iter().map(openclaw_auth::Target::to_json).collect())
     }),
 ];
+
+const DOCTOR: &[&str] = &["agent", "allowExec", "deep", "only", "skip"];
+
+fn doctor(installation: &Options, fields: &Fields) -> Result<Value> {
+    let mut options = DoctorOptions::default();
+    options.agent = fields.text("agent")?.map(str::to_owned);
+    options.only = fields.texts("only")?.map(owned).unwrap_or_default();
+    options.skip = fields.texts("skip")?.map(owned).unwrap_or_default();
+    options.deep = fields.flag("deep")?.unwrap_or_default();
+    options.allow_exec = fields.flag("allowExec")?.unwrap_or_default();
+    Ok(installation.doctor(&options)?.to_json())
+}
+
+/// Examines an installation that need not be able to open.
+#[napi(catch_unwind)]
+pub(crate) fn doctor_sync(installation: String, arguments: String) -> napi::Result<String> {
+    guard(|| examine(&installation, &arguments))
+}
+
+/// The same on another thread.
+#[napi(catch_unwind)]
+pub(crate) fn doctor_async(installation: String, arguments: String) -> AsyncTask<Job<String>> {
+    elsewhere(move || examine(&installation, &arguments))
+}
+
+fn examine(installation: &str, arguments: &str) -> Result<String> {
+    let (installation, _) = options::read(installation)?;
+    let fields = Fields::read(arguments, DOCTOR)?;
+    doctor(&installation, &fields).map(|report| report.to_string())
+}
 
 const ADD_PROFILE: &[&str] = &[
     "agent",

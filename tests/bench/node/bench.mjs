@@ -1,5 +1,5 @@
 // The price of the calls of every request, beside what a program in JavaScript would do instead.
-// One process, one run; each figure is the best of several rounds.
+// One process, one run.
 
 import { createRequire } from 'node:module';
 import { createServer, request as httpRequest } from 'node:http';
@@ -83,20 +83,22 @@ function byHand(ranges) {
   };
 }
 
-const ROUNDS = 7;
-const PER_ROUND = 100_000;
+const BATCHES = 400;
+const PER_BATCH = 500;
 
-/** Nanoseconds for one call. `prepare` makes what each call gets, outside the time. */
+/**
+ * Nanoseconds for one call: the first quartile of many short batches, because other programs on the
+ * machine take whole slices of time away. `prepare` makes what each call gets, outside the time.
+ */
 function time(prepare, call) {
-  let best = Infinity;
-  for (let round = 0; round < ROUNDS; round += 1) {
-    const given = Array.from({ length: PER_ROUND }, prepare);
-    globalThis.gc?.();
+  const batches = [];
+  for (let batch = 0; batch < BATCHES; batch += 1) {
+    const given = Array.from({ length: PER_BATCH }, prepare);
     const before = process.hrtime.bigint();
-    for (let i = 0; i < PER_ROUND; i += 1) call(given[i]);
-    best = Math.min(best, Number(process.hrtime.bigint() - before) / PER_ROUND);
+    for (let i = 0; i < PER_BATCH; i += 1) call(given[i]);
+    batches.push(Number(process.hrtime.bigint() - before) / PER_BATCH);
   }
-  return best;
+  return batches.sort((a, b) => a - b)[BATCHES / 4];
 }
 
 const make = await received();
