@@ -46,7 +46,6 @@ const TREE: &[Node] = &[
     secrets::NODE,
     security::NODE,
     store::NODE,
-    doctor::NODE,
     gateway::NODE,
     codes::NODE,
     completion::NODE,
