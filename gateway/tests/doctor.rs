@@ -1,7 +1,6 @@
 //! `doctor`, `codes`, `completion` and `man`: the real program, real files.
 #![cfg(unix)]
 #![expect(
-    clippy::indexing_slicing,
     clippy::unwrap_used,
     clippy::disallowed_methods,
     reason = "tests fail by panicking, and use files, programs and clocks as users do"

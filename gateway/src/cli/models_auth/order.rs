@@ -33,7 +33,12 @@ pub(super) const NODE: Node = Node {
                     .help("Profile ids, the first choice first")
                     .required(true)
                     .action(ArgAction::Append);
-                command.args([provider().required(true), ids, json()])
+                // The usage that clap makes is wider than 80 columns.
+                command
+                    .override_usage(
+                        "openclaw-auth models auth order set --provider <ID> <PROFILE>...",
+                    )
+                    .args([provider().required(true), ids, json()])
             },
             run: Some(set),
             below: &[],
