@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[3]
 TOKEN = "gateway-token-for-tests"
 KEYS = [f"sk-CANARY-{n}-0123456789abcdef" for n in range(3)]
 
-assert ROOT not in Path(openclaw_auth.__file__).resolve().parents, "not the installed package"
+INSTALLED = Path(openclaw_auth.__file__).resolve()
+assert ROOT / "bindings" not in INSTALLED.parents, "not the installed package"
 
 PROXY: dict[str, Any] = {
     "gateway": {
