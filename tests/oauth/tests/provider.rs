@@ -55,16 +55,6 @@ fn assert_alive(idp: &Idp, home: &Home) {
     assert_eq!(fresh.source, "refreshed");
 }
 
-/// An hour's token half a minute before its end: it still works.
-fn ends_soon(home: &Home) {
-    home.change("main", ID, |credential| {
-        let issued = credential["oa"]["issuedAt"].as_u64().unwrap();
-        let end = credential["expires"].as_u64().unwrap();
-        credential["oa"]["issuedAt"] = json!(issued - 3_570_000);
-        credential["expires"] = json!(end - 3_570_000);
-    });
-}
-
 #[test]
 fn t1_a_sign_in_through_the_browser() {
     let (idp, home, _) = signed_in();
@@ -399,7 +389,7 @@ fn t19_a_lock_stays_young_while_the_provider_thinks() {
 fn t20_a_revoked_login_serves_to_its_end_and_is_not_hammered() {
     let (idp, home, engine) = signed_in();
     idp.revoke(&refresh_token(&home, "main"));
-    ends_soon(&home);
+    home.end_soon("main", ID);
     let served = token(&engine, "main");
     assert_eq!(served.source, "stored");
     assert_eq!(served.warning.unwrap().code(), Code::OauthReauthRequired);
@@ -418,7 +408,7 @@ fn t20_a_revoked_login_serves_to_its_end_and_is_not_hammered() {
 #[test]
 fn t21_a_provider_that_is_down() {
     let (idp, home, engine) = signed_in();
-    ends_soon(&home);
+    home.end_soon("main", ID);
     idp.config(&json!({"status": 503, "times": 100}));
     for _ in 0..5 {
         let served = token(&engine, "main");
