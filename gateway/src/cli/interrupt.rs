@@ -77,6 +77,30 @@ fn terminal() -> Terminal {
 #[cfg(not(unix))]
 fn terminal() -> Terminal {}
 
+/// The terminal shows nothing that is typed until this is dropped.
+pub(super) struct Hidden {
+    before: Terminal,
+}
+
+/// Hides what is typed. To be called before the question is shown: a quick paste would be seen
+/// otherwise.
+pub(super) fn hide() -> Hidden {
+    let before = terminal();
+    #[cfg(unix)]
+    if let Some(before) = &before {
+        let mut hidden = before.clone();
+        hidden.local_modes.remove(rustix::termios::LocalModes::ECHO);
+        restore(&Some(hidden));
+    }
+    Hidden { before }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        restore(&self.before);
+    }
+}
+
 /// Turns the echo on again, should a secret have been asked for.
 #[cfg(unix)]
 fn restore(terminal: &Terminal) {

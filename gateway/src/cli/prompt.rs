@@ -31,7 +31,9 @@ impl Call<'_> {
             return Err(needs_terminal("send the value to standard input"));
         } else {
             interrupt::watch();
+            let hidden = interrupt::hide();
             let text = rpassword::prompt_password(format!("{question}: "));
+            drop(hidden);
             let text = text.map_err(|error| unreadable(&error))?;
             let count = text.trim().chars().count();
             if count > 0 {

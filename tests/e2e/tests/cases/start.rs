@@ -77,5 +77,6 @@ fn a_broken_configuration_ends_with_3() {
     place.write(Place::CONFIG, "{\n  models: }\n");
     let ended = Gateway::refuse(&place, &[]);
     assert_eq!(ended.code, Some(3), "{ended:#?}");
-    assert!(ended.stderr.contains("openclaw.json:2:11: "), "{ended:#?}");
+    let place = "openclaw.json\n  line 2, column 11: ";
+    assert!(ended.stderr.contains(place), "{ended:#?}");
 }
