@@ -487,6 +487,7 @@ impl<'a> Attempt<'a> {
         retries: &mut Retries,
     ) -> std::result::Result<Tokens, (Error, Class)> {
         let received = |answer: &HttpAnswer| {
+            self.refresher.compare_clocks(answer);
             if (200..300).contains(&answer.status) {
                 intent.answered(answer);
             }

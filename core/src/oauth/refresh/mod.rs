@@ -6,6 +6,7 @@ mod policy;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -18,8 +19,9 @@ use super::external::{Externals, file_of, program};
 use super::journal::Journal;
 use super::login::{ExternalLink, Login};
 use super::settings::Scene;
+use crate::date::http_date_ms;
 use crate::error::{Code, Error, Result};
-use crate::host::Host;
+use crate::host::{Host, HttpAnswer};
 use crate::profiles::{Document, Durability, Notice, ProfileStore};
 use crate::text::SecretText;
 
@@ -34,7 +36,12 @@ pub(crate) struct Refresher {
     externals: Externals,
     discovered: super::discovery::Discovered,
     notices: Mutex<Vec<Notice>>,
+    /// By how much the provider's clock was ahead of ours at its last answer, in milliseconds.
+    skew_ms: AtomicI64,
 }
+
+/// A difference of clocks that is worth a word, in milliseconds.
+const MIN_SKEW_MS: u64 = 60_000;
 
 /// Most notices that wait for somebody to take them.
 const MOST_NOTICES: usize = 256;
@@ -110,7 +117,31 @@ impl Refresher {
             externals: Externals::default(),
             discovered: super::discovery::Discovered::default(),
             notices: Mutex::default(),
+            skew_ms: AtomicI64::new(0),
         }
+    }
+
+    /// Remembers how far this machine's clock is from that of a provider.
+    fn compare_clocks(&self, answer: &HttpAnswer) {
+        if let Some(date) = answer.header("date").and_then(http_date_ms) {
+            let skew = date - self.host.clock.now_ms() as f64;
+            self.skew_ms.store(skew as i64, Ordering::Relaxed);
+        }
+    }
+
+    /// Says so when a refusal may come from a wrong clock: the provider took a token for expired
+    /// that is good by this machine's clock.
+    fn with_clocks(&self, error: Error, job: &Job<'_>) -> Error {
+        let skew_ms = self.skew_ms.load(Ordering::Relaxed);
+        if !matches!(job.want, Want::Other(_)) || skew_ms.unsigned_abs() < MIN_SKEW_MS {
+            return error;
+        }
+        let seconds = skew_ms.unsigned_abs() / 1_000;
+        let hint = format!(
+            "the clocks of the provider and of this machine differ by {seconds} s: set the clock, \
+             then sign in again"
+        );
+        error.with("clockSkewMs", skew_ms).with_hint(hint)
     }
 
     /// What has happened since the last call.
@@ -240,6 +271,7 @@ impl Refresher {
             }
             Err(error) => {
                 if !soft {
+                    let error = self.with_clocks(error, job);
                     return Err(error.with("profileId", job.profile_id));
                 }
                 self.memory.failed(key, self.host.clock.now_ms());

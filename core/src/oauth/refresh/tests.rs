@@ -828,3 +828,22 @@ fn what_happens_is_noticed_without_tokens() {
         assert!(!shown.contains(token), "{shown}");
     }
 }
+
+#[test]
+fn a_wrong_clock_is_named_when_a_good_token_is_refused() {
+    for (date, expected) in [("Mon, 01 Jan 2001 00:00:00 GMT", true), ("", false)] {
+        let world = World::new();
+        world.put("main", &soon());
+        let mut refused = json_answer(400, r#"{"error":"invalid_grant"}"#);
+        if !date.is_empty() {
+            refused.headers.push(("date".to_owned(), date.to_owned()));
+        }
+        world.sim.answer(move |_| Ok(refused.clone()));
+        let other = Want::Other(SecretText::new("A1".to_owned()));
+        let error = world.want("main", other).unwrap_err();
+        assert_eq!(error.code(), Code::OauthReauthRequired);
+        assert_eq!(error.details().contains_key("clockSkewMs"), expected);
+        let hint = error.hint().unwrap_or_default();
+        assert_eq!(hint.contains("clock"), expected, "{hint}");
+    }
+}
