@@ -246,15 +246,10 @@ impl TokenRequest<'_> {
     /// Sends the request once. `received` sees every answer before anything is made of it.
     pub(crate) fn send(&self, received: &dyn Fn(&HttpAnswer)) -> Result<Tokens, Failure> {
         let sent_at = self.host.clock.now_ms();
-        let skewed = |answer: &HttpAnswer| {
-            if let Some(date) = answer.header("date").and_then(http_date_ms) {
-                log_skew(date, sent_at);
-            }
-        };
         self.through(sent_at, &|request| {
             let answer = self.host.http.send(&request).map_err(Failure::Http)?;
             received(&answer);
-            skewed(&answer);
+            log_skew(&answer, sent_at);
             Ok(answer)
         })
     }
@@ -411,10 +406,20 @@ fn as_json(form: &[u8]) -> Zeroizing<Vec<u8>> {
     text
 }
 
-fn log_skew(date_ms: f64, sent_at: u64) {
-    let skew_s = (date_ms - sent_at as f64) / 1e3;
-    if skew_s.abs() > 60.0 {
-        log::debug!(target: "openclaw_auth::oauth", "the provider's clock differs by {skew_s:.0} s");
+/// A difference of clocks that is worth a word, in milliseconds.
+pub(super) const MIN_SKEW_MS: u64 = 60_000;
+
+/// By how many milliseconds the clock of whoever answered is ahead of ours.
+pub(super) fn clock_skew_ms(answer: &HttpAnswer, now_ms: u64) -> Option<i64> {
+    let date_ms = answer.header("date").and_then(http_date_ms)?;
+    Some((date_ms - now_ms as f64) as i64)
+}
+
+fn log_skew(answer: &HttpAnswer, sent_at: u64) {
+    let skew_ms = clock_skew_ms(answer, sent_at);
+    if let Some(skew_ms) = skew_ms.filter(|skew| skew.unsigned_abs() > MIN_SKEW_MS) {
+        let skew_s = skew_ms / 1_000;
+        log::debug!(target: "openclaw_auth::oauth", "the provider's clock differs by {skew_s} s");
     }
 }
 

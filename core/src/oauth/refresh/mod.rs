@@ -19,7 +19,7 @@ use super::external::{Externals, file_of, program};
 use super::journal::Journal;
 use super::login::{ExternalLink, Login};
 use super::settings::Scene;
-use crate::date::http_date_ms;
+use super::tokens::{MIN_SKEW_MS, clock_skew_ms};
 use crate::error::{Code, Error, Result};
 use crate::host::{Host, HttpAnswer};
 use crate::profiles::{Document, Durability, Notice, ProfileStore};
@@ -39,9 +39,6 @@ pub(crate) struct Refresher {
     /// By how much the provider's clock was ahead of ours at its last answer, in milliseconds.
     skew_ms: AtomicI64,
 }
-
-/// A difference of clocks that is worth a word, in milliseconds.
-const MIN_SKEW_MS: u64 = 60_000;
 
 /// Most notices that wait for somebody to take them.
 const MOST_NOTICES: usize = 256;
@@ -123,9 +120,8 @@ impl Refresher {
 
     /// Remembers how far this machine's clock is from that of a provider.
     fn compare_clocks(&self, answer: &HttpAnswer) {
-        if let Some(date) = answer.header("date").and_then(http_date_ms) {
-            let skew = date - self.host.clock.now_ms() as f64;
-            self.skew_ms.store(skew as i64, Ordering::Relaxed);
+        if let Some(skew_ms) = clock_skew_ms(answer, self.host.clock.now_ms()) {
+            self.skew_ms.store(skew_ms, Ordering::Relaxed);
         }
     }
 
