@@ -354,17 +354,8 @@ impl Engine {
     /// The `oauth_…` codes of an answer and of the exchange, `profile_exists`, or a `store_*`
     /// code. Nothing has been stored then.
     pub fn oauth_complete(&self, flow: &mut LoginFlow, text: &str) -> Result<LoginDone> {
-        match flow.exchange(text) {
-            Ok(signed_in) => self.store_login(flow, &signed_in),
-            Err(error) => {
-                if flow.has_ended() {
-                    flow.finish(Some(&error));
-                }
-                let failed = Err(error);
-                self.tell_sign_in(&flow.description().id, &failed);
-                failed
-            }
-        }
+        let outcome = flow.exchange(text);
+        self.conclude(flow, outcome)
     }
 
     /// Like [`Engine::oauth_complete`] for hosts that have sent the request of
@@ -379,17 +370,8 @@ impl Engine {
         http_status: u16,
         body: &str,
     ) -> Result<LoginDone> {
-        match flow.accept_answer(http_status, body) {
-            Ok(signed_in) => self.store_login(flow, &signed_in),
-            Err(error) => {
-                if flow.has_ended() {
-                    flow.finish(Some(&error));
-                }
-                let failed = Err(error);
-                self.tell_sign_in(&flow.description().id, &failed);
-                failed
-            }
-        }
+        let outcome = flow.accept_answer(http_status, body);
+        self.conclude(flow, outcome)
     }
 
     /// The access token of an OAuth profile, refreshed when it is due. `force` refreshes it in
@@ -584,11 +566,17 @@ impl Engine {
             .agent(&self.router.routes(), options.agent.as_deref())
     }
 
-    fn store_login(&self, flow: &mut LoginFlow, signed_in: &SignedIn) -> Result<LoginDone> {
-        let stored = self.try_store_login(flow, signed_in);
-        flow.finish(stored.as_ref().err());
-        self.tell_sign_in(&flow.description().id, &stored);
-        stored
+    /// Stores what a sign-in has brought, answers the browser and tells how it ended. A slip that
+    /// leaves the flow waiting for another answer is no end.
+    fn conclude(&self, flow: &mut LoginFlow, outcome: Result<SignedIn>) -> Result<LoginDone> {
+        let ended = match outcome {
+            Ok(signed_in) => self.store_login(flow, &signed_in),
+            Err(error) if !flow.has_ended() => return Err(error),
+            Err(error) => Err(error),
+        };
+        flow.finish(ended.as_ref().err());
+        self.tell_sign_in(&flow.description().id, &ended);
+        ended
     }
 
     fn tell_sign_in(&self, provider: &str, ended: &Result<LoginDone>) {
@@ -610,7 +598,7 @@ impl Engine {
         self.oauth.refresher.notice(code, message, details);
     }
 
-    fn try_store_login(&self, flow: &LoginFlow, signed_in: &SignedIn) -> Result<LoginDone> {
+    fn store_login(&self, flow: &LoginFlow, signed_in: &SignedIn) -> Result<LoginDone> {
         let provider = flow.description();
         let (agent, wanted, replace) = &flow.target;
         let profiles = self.router.agent(&self.router.routes(), agent.as_deref())?;

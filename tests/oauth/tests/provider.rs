@@ -93,8 +93,18 @@ fn t2_a_sign_in_by_pasting() {
             "code#state" => format!("{code}#{}", flow.state()),
             _ => code,
         };
+        // A slip is no end of the sign-in: the next try may be right.
+        engine.events();
+        engine.oauth_complete(&mut flow, " ").unwrap_err();
+        assert!(engine.events().is_empty(), "{form}");
         let done = engine.oauth_complete(&mut flow, &text).unwrap();
         assert_eq!(done.profile_id, ID, "{form}: the same person keeps the id");
+        let told: Vec<_> = engine
+            .events()
+            .iter()
+            .map(|event| event.code().as_str())
+            .collect();
+        assert_eq!(told, ["OAUTH_SIGNED_IN"], "{form}");
     }
     assert_eq!(home.profiles("main").as_object().unwrap().len(), 1);
 }
